@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The narrow waist: every device command, declared once.
+//!
+//! A command is a variant of [`Command`]; its fields, its doc and how it is answered stand in the
+//! declaration below and nowhere else. Encoding and decoding ([`crate::wire`]), names, trace
+//! printing (serde) and the protocol hash all follow from it. Adding a command is adding a variant
+//! here and an arm in the executor.
+
+use serde::{Deserialize, Serialize};
+
+use crate::types::*;
+
+/// When a command is answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Answer {
+    /// Never: the client goes on at once, and an error surfaces at a later call, as CUDA's
+    /// asynchronous errors do.
+    Posted,
+    /// As soon as the host has looked at it.
+    Prompt,
+    /// When device work that was issued before it has finished. It must not hold back commands
+    /// that other threads issue after it.
+    Waits,
+}
+
+macro_rules! commands {
+    ($( $(#[$doc:meta])* $name:ident $({ $($(#[$fdoc:meta])* $field:ident : $type:ty),* $(,)? })? => $answer:ident; )*) => {
+        /// A device command. See the module's documentation.
+        #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+        pub enum Command {
+            $( $(#[$doc])* $name $({ $($(#[$fdoc])* $field : $type),* })?, )*
+        }
+
+        impl Command {
+            /// The variant's name.
+            pub fn name(&self) -> &'static str {
+                match self { $( Command::$name { .. } => stringify!($name), )* }
+            }
+
+            /// When the command is answered by its kind. [`Header::answer`] may ask for less, never
+            /// for more: a client may post a command whose answer it does not need.
+            pub fn answer(&self) -> Answer {
+                match self { $( Command::$name { .. } => Answer::$answer, )* }
+            }
+        }
+    };
+}
+
+commands! {
+    /// What a device is. Reply: [`Reply::Device`].
+    DeviceInfo { device: u32 } => Prompt;
+    /// Waits for all work of a device. Reply: [`Reply::Done`], or the device's asynchronous error.
+    DeviceSynchronize { device: u32 } => Waits;
+    /// Destroys all that the session holds on a device, and clears its sticky error.
+    DeviceReset { device: u32 } => Waits;
+
+    /// Allocates device memory at an address that the client chose from the device's heap range.
+    /// The address is 256-aligned.
+    MemAlloc { device: u32, address: u64, size: u64 } => Posted;
+    /// Frees device memory once all work issued before has finished.
+    MemFree { device: u32, address: u64 } => Posted;
+    /// Allocates memory ordered on a stream (`cudaMallocAsync`).
+    MemAllocAsync { stream: Stream, address: u64, size: u64 } => Posted;
+    /// Frees memory ordered on a stream.
+    MemFreeAsync { stream: Stream, address: u64 } => Posted;
+    /// Reply: [`Reply::Memory`].
+    MemInfo { device: u32 } => Prompt;
+    /// Makes a range of the shared window known as host memory that kernels may use. Its device
+    /// address is the window's base plus the offset.
+    HostAlloc { kind: HostMemory, offset: u64, size: u64 } => Posted;
+    /// Frees what [`Command::HostAlloc`] made, once all work issued before has finished. The reply
+    /// says that the window range may be used again.
+    HostFree { offset: u64 } => Waits;
+
+    /// Copies a box of bytes. Reply: [`Reply::Data`] where the destination is [`Place::Reply`].
+    /// Posted where the client need not know when it is done; `release` names a staging chunk
+    /// that the host marks free once it has read it.
+    Copy { stream: Stream, dst: Place, src: Place, extent: Extent, release: Option<u32> } => Waits;
+    /// Fills rows with a value of 1, 2 or 4 bytes. `extent.width` counts bytes.
+    Fill { stream: Stream, address: u64, pitch: Pitch, value: u32, element: u8, extent: Extent } => Posted;
+
+    /// Creates a stream. `blocking` streams wait for the legacy default stream and it for them.
+    StreamCreate { stream: Stream, blocking: bool, priority: i32 } => Posted;
+    /// Destroys a stream once its work is done.
+    StreamDestroy { stream: Stream } => Posted;
+    StreamSynchronize { stream: Stream } => Waits;
+    /// Success or `CUDA_ERROR_NOT_READY`.
+    StreamQuery { stream: Stream } => Prompt;
+    /// Later work of the stream waits for the event's latest record (issued before this).
+    StreamWaitEvent { stream: Stream, event: u32 } => Posted;
+
+    EventCreate { event: u32, timing: bool } => Posted;
+    EventDestroy { event: u32 } => Posted;
+    EventRecord { event: u32, stream: Stream } => Posted;
+    EventSynchronize { event: u32 } => Waits;
+    /// Success or `CUDA_ERROR_NOT_READY`.
+    EventQuery { event: u32 } => Prompt;
+    /// Reply: [`Reply::Milliseconds`].
+    EventElapsed { start: u32, end: u32 } => Prompt;
+
+    /// Loads a fat binary, PTX text or cubin. Reply: [`Reply::Module`], also where it did not load.
+    ModuleLoad { device: u32, module: u32, image: Image } => Prompt;
+    ModuleUnload { module: u32 } => Posted;
+    /// Finds a kernel, checks and lowers it. Reply: [`Reply::Function`].
+    FunctionGet { module: u32, function: u32, name: String } => Prompt;
+    /// Reply: [`Reply::Global`].
+    GlobalGet { module: u32, name: String } => Prompt;
+    /// `CUfunction_attribute` number and value.
+    FunctionSetAttribute { function: u32, attribute: u32, value: i32 } => Posted;
+    /// Blocks of a kernel that fit one multiprocessor. Reply: [`Reply::Count`].
+    Occupancy { function: u32, block_size: u32, dynamic_shared: u64 } => Prompt;
+    /// Launches a kernel. `params` is the packed argument buffer.
+    Launch {
+        stream: Stream,
+        function: u32,
+        grid: Dim3,
+        block: Dim3,
+        dynamic_shared: u32,
+        cooperative: bool,
+        params: Bytes,
+    } => Posted;
+
+    /// The client is leaving of its own accord; answered when the recording is safely in its file.
+    Goodbye => Waits;
+}
+
+/// What stands before each command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Header {
+    /// Position in the session's one order of commands, from 1 without gaps.
+    pub sequence: u64,
+    /// The CUDA function that caused the command, by its number in the list of functions.
+    pub api: u16,
+    /// The calling thread (`gettid`).
+    pub thread: u32,
+    /// Nanoseconds of the client's monotonic clock since the session began.
+    pub time: u64,
+    /// Where the reply goes. `None`: posted.
+    pub slot: Option<u16>,
+}

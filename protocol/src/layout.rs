@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Where things are in the two pieces of shared memory of a session.
+//!
+//! The *control* memory holds the command ring, the reply slots and a few words. The *window* is
+//! bulk memory, mapped by both sides at one address: its first part is the staging area, in
+//! chunks, through which pageable memory travels; the rest is pinned and managed host memory.
+//!
+//! Words that different sides write lie on cache lines of their own.
+
+/// First word of the control memory.
+pub const MAGIC: u32 = 0x4355_4356; // "VCUC", little-endian
+
+pub const MAGIC_WORD: usize = 0x000;
+/// u64, written by the producer: bytes ever written to the ring.
+pub const RING_TAIL: usize = 0x040;
+/// u64, written by the consumer: bytes ever read from the ring.
+pub const RING_HEAD: usize = 0x080;
+/// u32: the consumer sets it to 1 before it sleeps; the producer wakes it.
+pub const CONSUMER_ASLEEP: usize = 0x0c0;
+/// u32: the producer sets it to 1 before it sleeps on a full ring; the consumer wakes it.
+pub const PRODUCER_ASLEEP: usize = 0x100;
+
+/// Devices that one session can have.
+pub const MAX_DEVICES: usize = 16;
+/// u32 for each device: its sticky error, after which every call fails with it until a reset.
+pub const STICKY_ERRORS: usize = 0x140;
+/// u32 for each device: the first asynchronous error that no call has reported yet. The client
+/// takes it.
+pub const PENDING_ERRORS: usize = 0x180;
+
+/// u32 for each staging chunk: 1 while a posted command still needs it; the host sets 0 and wakes.
+pub const STAGING_BUSY: usize = 0x400;
+pub const STAGING_BUSY_STRIDE: usize = 64;
+pub const STAGING_CHUNKS: usize = 16;
+pub const STAGING_CHUNK_LEN: u64 = 4 << 20;
+/// The staging area is the window's start; what follows is for allocations.
+pub const STAGING_LEN: u64 = STAGING_CHUNKS as u64 * STAGING_CHUNK_LEN;
+
+pub const SLOTS: usize = 0x1000;
+pub const SLOT_COUNT: usize = 128;
+pub const SLOT_LEN: usize = 16 << 10;
+/// Within a slot: u32 state, u32 length, then the reply.
+pub const SLOT_STATE: usize = 0;
+pub const SLOT_REPLY_LEN: usize = 4;
+pub const SLOT_REPLY: usize = 64;
+pub const MAX_REPLY: usize = SLOT_LEN - SLOT_REPLY;
+/// Most bytes of a copy that return in a reply: what is left beside status, tag and length.
+pub const MAX_REPLY_DATA: usize = MAX_REPLY - 64;
+
+pub const RING: usize = SLOTS + SLOT_COUNT * SLOT_LEN;
+/// A power of two. A burst of thousands of launches fits.
+pub const RING_LEN: usize = 4 << 20;
+
+pub const CONTROL_LEN: usize = RING + RING_LEN;
+
+const _: () = {
+    assert!(RING_LEN.is_power_of_two());
+    assert!(crate::wire::MAX_MESSAGE * 4 < RING_LEN);
+    assert!(STICKY_ERRORS + MAX_DEVICES * 4 <= PENDING_ERRORS);
+    assert!(PENDING_ERRORS + MAX_DEVICES * 4 <= STAGING_BUSY);
+    assert!(STAGING_BUSY + STAGING_CHUNKS * STAGING_BUSY_STRIDE <= SLOTS);
+};
