@@ -63,10 +63,7 @@ fn functions(text: &str) -> String {
         }
         let library = keyword(*line, library, &["runtime", "driver"]);
         let status = keyword(*line, status, &["implemented", "stub"]);
-        let last = match last.as_str() {
-            "-" => "None".to_owned(),
-            last => format!("Some({})", version(*line, last)),
-        };
+        let (first, last) = (version(*line, first), release(*line, last));
         let returns = match (returns.as_str(), error.as_str()) {
             ("error", code) => {
                 let code: u32 = code
@@ -84,26 +81,26 @@ fn functions(text: &str) -> String {
                 panic!("line {line}: a function that returns {kind} has no error {error}")
             }
         };
-        let nodes = match nodes.as_str() {
-            "-" => String::new(),
-            nodes => {
-                let starts: Vec<String> =
-                    nodes.split(' ').map(|node| version(*line, node)).collect();
-                starts.join(", ")
-            }
-        };
-        let first = version(*line, first);
+        let meanings = meanings(*line, name, nodes, last);
+        let last = last.map_or("None".to_owned(), |last| format!("Some({})", literal(last)));
         writeln!(
             table,
-            "    Function {{ id: FunctionId({index}), name: {name:?}, library: Library::{library}, first: {first}, \
-             last: {last}, status: Status::{status}, returns: Returns::{returns}, meanings: &[{nodes}] }},"
+            "    Function {{ id: FunctionId({index}), name: {name:?}, library: Library::{library}, first: {}, \
+             last: {last}, status: Status::{status}, returns: Returns::{returns}, meanings: &[{}] }},",
+            literal(first),
+            meanings
+                .iter()
+                .map(|meaning| meaning.literal.as_str())
+                .collect::<String>()
         )
         .expect("writing to a String");
-        writeln!(
-            ids,
-            "    pub const {name}: FunctionId = FunctionId({index});"
-        )
-        .expect("writing to a String");
+        for name in meanings.iter().map(|meaning| &meaning.symbol).chain([name]) {
+            writeln!(
+                ids,
+                "    pub const {name}: FunctionId = FunctionId({index});"
+            )
+            .expect("writing to a String");
+        }
     }
     assert!(
         u16::try_from(rows.len()).is_ok(),
@@ -113,7 +110,8 @@ fn functions(text: &str) -> String {
         "static FUNCTIONS: [Function; {}] = [\n{table}];\n\n\
          /// FNV-1a over the names in order, a line feed after each. Two builds with the same hash number the \
          functions alike.\npub const TABLE_HASH: u64 = {hash:#x};\n\n\
-         /// The number of each function, under its own name: `id::cudaMalloc`.\n\
+         /// The number of each function, under its own name and under those of its bodies: `id::cudaMalloc`,\n\
+         /// `id::cudaGetDeviceProperties__v11`.\n\
          #[allow(non_upper_case_globals, missing_docs)]\npub mod id {{\n    use super::FunctionId;\n{ids}}}\n",
         rows.len()
     )
@@ -128,13 +126,51 @@ fn keyword(line: usize, cell: &str, words: &[&str]) -> String {
     cell[..1].to_uppercase() + &cell[1..]
 }
 
-fn version(line: usize, cell: &str) -> String {
+fn version(line: usize, cell: &str) -> (u8, u8) {
     let (major, minor) = cell.split_once('.').unwrap_or((cell, "0"));
     let number = |part: &str| -> u8 {
         part.parse()
             .unwrap_or_else(|_| panic!("line {line}: {cell:?} is no version"))
     };
-    format!("Version::new({}, {})", number(major), number(minor))
+    (number(major), number(minor))
+}
+
+fn release(line: usize, cell: &str) -> Option<(u8, u8)> {
+    (cell != "-").then(|| version(line, cell))
+}
+
+fn literal((major, minor): (u8, u8)) -> String {
+    format!("Version::new({major}, {minor})")
+}
+
+struct Meaning {
+    symbol: String,
+    literal: String,
+}
+
+/// The meanings of a name, from the versions in which a new one begins.
+fn meanings(line: usize, name: &str, nodes: &str, last: Option<(u8, u8)>) -> Vec<Meaning> {
+    if nodes == "-" {
+        return Vec::new();
+    }
+    let last = last.unwrap_or_else(|| panic!("line {line}: {name} has nodes, but no last release"));
+    let starts: Vec<_> = nodes.split(' ').map(|node| version(line, node)).collect();
+    let ends = starts.iter().skip(1).copied().chain([(last.0, last.1 + 1)]);
+    let mut meanings = Vec::new();
+    for (&since, before) in starts.iter().zip(ends) {
+        assert!(since < before, "line {line}: {nodes:?} is out of order");
+        let symbol = match since {
+            (major, 0) => format!("{name}__v{major}"),
+            (major, minor) => format!("{name}__v{major}_{minor}"),
+        };
+        let literal = format!(
+            "Meaning {{ since: {}, before: {}, symbol: {symbol:?} }}, ",
+            literal(since),
+            literal(before)
+        );
+        meanings.push(Meaning { symbol, literal });
+    }
+    meanings
 }
 
 fn errors(text: &str) -> String {

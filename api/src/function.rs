@@ -23,8 +23,8 @@ pub struct Function {
     pub status: Status,
     /// What it returns.
     pub returns: Returns,
-    /// Where, among the version nodes of libcudart, a new meaning of the name begins. Empty if it never changed.
-    meanings: &'static [Version],
+    /// The meanings that the name has had, oldest first; none if it has only ever had one.
+    pub meanings: &'static [Meaning],
 }
 
 /// The library that exports a function.
@@ -150,18 +150,19 @@ pub fn driver_entry(base: &str, version: u32, per_thread: bool) -> Option<&'stat
 pub struct Meaning {
     /// The oldest version node with this meaning.
     pub since: Version,
-    /// The version nodes with this meaning, oldest first; at least one.
-    pub nodes: &'static [Node],
+    /// The symbol of the body that implements it: the name, `__v`, and the oldest node, whose minor number is left out
+    /// if it is zero. `cudaGetDeviceProperties__v11`, `cudaStreamBeginCapture__v10_1`.
+    pub symbol: &'static str,
+    /// The version that it ends before.
+    before: Version,
 }
 
 impl Meaning {
-    /// The symbol of the body that implements `name` with this meaning: the name, `__v`, and the oldest node, whose
-    /// minor number is left out if it is zero. `cudaGetDeviceProperties__v11`, `cudaStreamBeginCapture__v10_1`.
-    pub fn symbol(&self, name: &str) -> String {
-        match self.since {
-            Version { major, minor: 0 } => format!("{name}__v{major}"),
-            Version { major, minor } => format!("{name}__v{major}_{minor}"),
-        }
+    /// The version nodes with this meaning, oldest first; at least one.
+    pub fn nodes(&self) -> &'static [Node] {
+        let start = NODES.partition_point(|node| node.version < self.since);
+        let end = NODES.partition_point(|node| node.version < self.before);
+        NODES.get(start..end).unwrap_or_default()
     }
 }
 
@@ -176,36 +177,21 @@ impl Function {
         self.first <= version && self.last.is_none_or(|last| version <= last)
     }
 
-    /// The meanings that the name has had, oldest first; none if it has only ever had one.
-    pub fn meanings(&self) -> impl DoubleEndedIterator<Item = Meaning> + use<> {
-        let (meanings, last) = (self.meanings, self.last);
-        (0..meanings.len()).filter_map(move |index| {
-            let since = *meanings.get(index)?;
-            let until = meanings.get(index + 1);
-            let start = NODES.partition_point(|node| node.version < since);
-            let end = NODES.partition_point(|node| {
-                until.is_none_or(|until| node.version < *until)
-                    && last.is_none_or(|last| node.version <= last)
-            });
-            let nodes = NODES.get(start..end)?;
-            Some(Meaning { since, nodes })
-        })
-    }
-
-    /// The meaning of the name for a program that asks for it in this version node (`libcudart.so.12`).
-    pub fn meaning_in(&self, soname: &str) -> Option<Meaning> {
-        self.meanings()
-            .find(|meaning| meaning.nodes.iter().any(|node| node.soname == soname))
+    /// What the name means to a program that asks for it in this version node (`libcudart.so.12`). `None` if the node
+    /// does not have it, and if it has only one meaning.
+    pub fn meaning_in(&self, soname: &str) -> Option<&'static Meaning> {
+        let node = Node::named(soname)?;
+        self.meanings
+            .iter()
+            .find(|meaning| meaning.nodes().contains(node))
     }
 
     /// The symbols of the bodies that implement it: its own name, or one per meaning, oldest first.
-    pub fn bodies(&self) -> Vec<String> {
-        if self.meanings.is_empty() {
-            vec![self.name.to_owned()]
-        } else {
-            self.meanings()
-                .map(|meaning| meaning.symbol(self.name))
-                .collect()
-        }
+    pub fn bodies(&self) -> impl DoubleEndedIterator<Item = &'static str> + use<> {
+        let own = self.meanings.is_empty().then_some(self.name);
+        self.meanings
+            .iter()
+            .map(|meaning| meaning.symbol)
+            .chain(own)
     }
 }

@@ -35,6 +35,10 @@ fn constants_carry_the_number_of_their_name() {
     assert_eq!(name(id::cudaMalloc), "cudaMalloc");
     assert_eq!(name(id::__cudaRegisterFatBinary), "__cudaRegisterFatBinary");
     assert_eq!(name(id::cuMemcpyHtoD_v2_ptds), "cuMemcpyHtoD_v2_ptds");
+    assert_eq!(
+        name(id::cudaGetDeviceProperties__v11),
+        "cudaGetDeviceProperties"
+    );
 }
 
 /// Counted with `nm -D` in NVIDIA's libraries.
@@ -140,14 +144,19 @@ fn no_driver_name_has_had_more_signatures_than_the_lookup_tries() {
 
 #[test]
 fn a_name_that_never_changed_has_one_body_under_its_own_name() {
-    assert_eq!(function("cudaMalloc").meanings().count(), 0);
-    assert_eq!(function("cudaMalloc").bodies(), ["cudaMalloc"]);
+    assert_eq!(function("cudaMalloc").meanings.len(), 0);
+    assert_eq!(
+        function("cudaMalloc").bodies().collect::<Vec<_>>(),
+        ["cudaMalloc"]
+    );
 }
 
 #[test]
 fn a_name_that_changed_has_a_body_for_each_meaning() {
     assert_eq!(
-        function("cudaGetDeviceProperties").bodies(),
+        function("cudaGetDeviceProperties")
+            .bodies()
+            .collect::<Vec<_>>(),
         [
             "cudaGetDeviceProperties__v9",
             "cudaGetDeviceProperties__v10",
@@ -156,7 +165,9 @@ fn a_name_that_changed_has_a_body_for_each_meaning() {
         ]
     );
     assert_eq!(
-        function("cudaStreamBeginCapture").bodies(),
+        function("cudaStreamBeginCapture")
+            .bodies()
+            .collect::<Vec<_>>(),
         [
             "cudaStreamBeginCapture__v10",
             "cudaStreamBeginCapture__v10_1"
@@ -189,8 +200,10 @@ fn the_version_node_that_a_program_asks_for_decides_the_meaning() {
 fn the_meanings_of_a_name_cover_every_node_that_has_it() {
     for function in all() {
         let covered: Vec<Node> = function
-            .meanings()
-            .flat_map(|meaning| meaning.nodes.iter().copied())
+            .meanings
+            .iter()
+            .flat_map(|meaning| meaning.nodes())
+            .copied()
             .collect();
         if covered.is_empty() {
             continue;
