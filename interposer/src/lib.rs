@@ -1,2 +1,26 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! libvcuda.so: the CUDA Runtime and Driver API over a vcuda session
+//! libvcuda.so: the CUDA Runtime and Driver API over a vcuda session.
+//!
+//! A program finds this library by LD_PRELOAD, as libcuda.so.1 (its SONAME), or behind a
+//! libcudart shim. The Runtime API ([`runtime`]) and the Driver API ([`driver`]) are thin layers
+//! over the same pieces: devices and contexts, streams and events, memory, copies, modules,
+//! launches. These turn calls into device commands and send them through the [`session`] to a
+//! worker process. No CUDA work is done here, and no thread is started.
+//!
+//! Which functions exist, and which of them are implemented, stands in `vcuda-api` and nowhere
+//! else; what is not implemented is a loud stub ([`stubs`]).
+
+mod abi;
+mod contexts;
+mod copy;
+mod entry;
+mod error;
+mod launch;
+mod memory;
+mod modules;
+mod session;
+mod streams;
+mod thread;
+
+/// What a call comes to: CUDA's own error codes.
+pub(crate) type Result<T> = std::result::Result<T, vcuda_protocol::Status>;

@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! C arguments as types that are checked when they are used.
+//!
+//! [`Out`], [`In`] and [`Text`] have no constructor: a value of them is always an argument of a C
+//! caller, whose contract (CUDA API reference) is that the pointer is null or points to what the
+//! prototype says. That is why their methods are safe.
+
+use std::ffi::{CStr, c_char};
+
+use crate::{Result, error};
+
+/// `T *` that a function writes to.
+#[repr(transparent)]
+pub(crate) struct Out<T>(*mut T);
+
+// Not derived: that would ask for T to be Copy.
+impl<T> Clone for Out<T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T> Copy for Out<T> {}
+
+impl<T> Out<T> {
+    /// Writes the result. A null pointer is `cudaErrorInvalidValue`.
+    pub(crate) fn set(self, value: T) -> Result<()> {
+        self.present()?;
+        // SAFETY: not null, so by the caller's contract it points to a T to be overwritten.
+        // Unaligned, because a C caller may have packed it.
+        unsafe { self.0.write_unaligned(value) };
+        Ok(())
+    }
+
+    /// Fails where `set` would, for checking before the work is done.
+    pub(crate) fn present(self) -> Result<()> {
+        match self.0.is_null() {
+            true => Err(error::INVALID_VALUE),
+            false => Ok(()),
+        }
+    }
+
+    /// Writes the result where the caller wants it.
+    pub(crate) fn set_if_wanted(self, value: T) {
+        let _ = self.set(value);
+    }
+
+    pub(crate) fn is_null(self) -> bool {
+        self.0.is_null()
+    }
+
+    /// The current value, for arguments that are read and written.
+    pub(crate) fn get(self) -> Result<T>
+    where
+        T: Copy,
+    {
+        self.present()?;
+        // SAFETY: not null, so by the caller's contract it points to an initialised T.
+        Ok(unsafe { self.0.read_unaligned() })
+    }
+
+    pub(crate) fn as_ptr(self) -> *mut T {
+        self.0
+    }
+}
+
+impl Out<c_char> {
+    /// Writes a NUL-terminated string into a buffer of `len` bytes, cut to fit.
+    pub(crate) fn set_text(self, text: &str, len: usize) -> Result<()> {
+        self.present()?;
+        let Some(room) = len.checked_sub(1) else {
+            return Err(error::INVALID_VALUE);
+        };
+        let count = text.len().min(room);
+        // SAFETY: by the caller's contract the buffer has `len` bytes, and count + 1 <= len.
+        unsafe {
+            std::ptr::copy_nonoverlapping(text.as_ptr(), self.0.cast(), count);
+            self.0.add(count).write(0);
+        }
+        Ok(())
+    }
+}
+
+/// `const T *` that a function reads one value from.
+#[repr(transparent)]
+pub(crate) struct In<T>(*const T);
+
+// Not derived: that would ask for T to be Copy.
+impl<T> Clone for In<T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T> Copy for In<T> {}
+
+impl<T: Copy> In<T> {
+    /// The value. A null pointer is `cudaErrorInvalidValue`.
+    pub(crate) fn get(self) -> Result<T> {
+        if self.0.is_null() {
+            return Err(error::INVALID_VALUE);
+        }
+        // SAFETY: not null, so by the caller's contract it points to an initialised T.
+        Ok(unsafe { self.0.read_unaligned() })
+    }
+
+    /// Element `index` of an array whose length the caller promised to be larger.
+    pub(crate) fn at(self, index: usize) -> Result<T> {
+        if self.0.is_null() {
+            return Err(error::INVALID_VALUE);
+        }
+        // SAFETY: by the caller's contract the array has that element.
+        Ok(unsafe { self.0.wrapping_add(index).read_unaligned() })
+    }
+
+    pub(crate) fn is_null(self) -> bool {
+        self.0.is_null()
+    }
+
+    pub(crate) fn as_ptr(self) -> *const T {
+        self.0
+    }
+}
+
+/// `const char *`.
+#[repr(transparent)]
+#[derive(Clone, Copy)]
+pub(crate) struct Text(*const c_char);
+
+impl Text {
+    /// The string. Null or not UTF-8 is `cudaErrorInvalidValue`.
+    pub(crate) fn get(self) -> Result<&'static str> {
+        if self.0.is_null() {
+            return Err(error::INVALID_VALUE);
+        }
+        // SAFETY: not null, so by the caller's contract a NUL-terminated string, which outlives
+        // the call; names that are kept longer are copied by those who keep them.
+        unsafe { CStr::from_ptr(self.0) }
+            .to_str()
+            .map_err(|_| error::INVALID_VALUE)
+    }
+}

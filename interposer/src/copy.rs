@@ -1,0 +1,418 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Copies and fills of every shape: linear, 2D and 3D, between all kinds of memory.
+//!
+//! Device, pinned and managed memory is named by address and the worker moves the bytes. Pageable
+//! memory, which the worker does not see, travels in commands and replies when it is small and
+//! through staging chunks when it is not.
+
+use vcuda_protocol::layout::{MAX_REPLY_DATA, STAGING_CHUNK_LEN};
+use vcuda_protocol::{Bytes, Command, Extent, Pitch, Place, Reply, Stream};
+
+use crate::contexts::unexpected;
+use crate::memory::{Memory, classify};
+use crate::session::{self, Chunk, Pending};
+use crate::{Result, error};
+
+/// `cudaMemcpyKind`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Direction {
+    HostToHost,
+    HostToDevice,
+    DeviceToHost,
+    DeviceToDevice,
+    /// By what the addresses are (unified addressing).
+    Default,
+}
+
+impl Direction {
+    pub(crate) fn from_kind(kind: u32) -> Result<Self> {
+        Ok(match kind {
+            0 => Direction::HostToHost,
+            1 => Direction::HostToDevice,
+            2 => Direction::DeviceToHost,
+            3 => Direction::DeviceToDevice,
+            4 => Direction::Default,
+            _ => return Err(error::INVALID_MEMCPY_DIRECTION),
+        })
+    }
+}
+
+/// One side of a copy: an address, and bytes per row and slice where there is more than one.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Side {
+    pub(crate) address: u64,
+    pub(crate) pitch: Pitch,
+}
+
+impl Side {
+    pub(crate) fn linear(address: u64) -> Self {
+        Side {
+            address,
+            pitch: Pitch::default(),
+        }
+    }
+
+    pub(crate) fn pitched(address: u64, row: u64) -> Self {
+        Side {
+            address,
+            pitch: Pitch { row, slice: 0 },
+        }
+    }
+
+    fn place(self) -> Place {
+        Place::Device {
+            address: self.address,
+            pitch: self.pitch,
+        }
+    }
+
+    /// Address of a row of a slice.
+    fn row(self, y: u64, z: u64) -> u64 {
+        self.address
+            .wrapping_add(y.wrapping_mul(self.pitch.row))
+            .wrapping_add(z.wrapping_mul(self.pitch.slice))
+    }
+
+    /// Bytes from the first to the last byte of a box.
+    fn span(self, extent: Extent) -> Option<u64> {
+        let rows = (extent.height - 1).checked_mul(self.pitch.row)?;
+        let slices = (extent.depth - 1).checked_mul(self.pitch.slice)?;
+        rows.checked_add(slices)?.checked_add(extent.width)
+    }
+
+    /// What the side points into. The box must lie in one allocation.
+    fn check(self, extent: Extent) -> Result<Memory> {
+        if extent.height > 1 && self.pitch.row < extent.width {
+            return Err(error::INVALID_PITCH_VALUE);
+        }
+        let memory = classify(self.address);
+        let span = self.span(extent).ok_or(error::INVALID_VALUE)?;
+        match self.address != 0 && memory.covers(self.address, span) {
+            true => Ok(memory),
+            false => Err(error::INVALID_VALUE),
+        }
+    }
+}
+
+/// Copies a box of bytes on a stream. A synchronous copy returns when the program may use both
+/// sides again; so does an asynchronous one that involves pageable memory (CUDA Runtime API, "API
+/// synchronization behavior").
+pub(crate) fn copy(
+    stream: Stream,
+    dst: Side,
+    src: Side,
+    extent: Extent,
+    direction: Direction,
+    asynchronous: bool,
+) -> Result<()> {
+    if extent.bytes().ok_or(error::INVALID_VALUE)? == 0 {
+        return Ok(());
+    }
+    let (to, from) = (dst.check(extent)?, src.check(extent)?);
+    let fits = match direction {
+        Direction::HostToHost => is_host(&to) && is_host(&from),
+        Direction::HostToDevice => is_visible(&to) && is_host(&from),
+        Direction::DeviceToHost => is_host(&to) && is_visible(&from),
+        Direction::DeviceToDevice => is_visible(&to) && is_visible(&from),
+        Direction::Default => true,
+    };
+    if !fits {
+        return Err(error::INVALID_VALUE);
+    }
+    match (is_visible(&to), is_visible(&from)) {
+        (true, true) => {
+            let command = Command::Copy {
+                stream,
+                dst: dst.place(),
+                src: src.place(),
+                extent,
+                release: None,
+            };
+            let session = session::get()?;
+            // Between device allocations no host memory is involved that the caller could touch
+            // too early, so even the synchronous call need not wait.
+            if asynchronous || !(is_host(&to) || is_host(&from)) {
+                session.post(&command)
+            } else {
+                session.call(&command).map(drop)
+            }
+        }
+        (true, false) => upload(stream, dst, src, extent),
+        (false, true) => download(stream, dst, src, extent),
+        (false, false) => {
+            session::get()?.call(&Command::StreamSynchronize { stream })?;
+            host_copy(dst, src, extent);
+            Ok(())
+        }
+    }
+}
+
+fn is_host(memory: &Memory) -> bool {
+    matches!(memory, Memory::Pageable | Memory::Window { .. })
+}
+
+/// Whether the device sees it.
+fn is_visible(memory: &Memory) -> bool {
+    matches!(memory, Memory::Device { .. } | Memory::Window { .. })
+}
+
+/// Copies between places that this process can reach.
+fn host_copy(dst: Side, src: Side, extent: Extent) {
+    for z in 0..extent.depth {
+        for y in 0..extent.height {
+            let (to, from) = (dst.row(y, z) as *mut u8, src.row(y, z) as *const u8);
+            // SAFETY: host memory that the caller of the copy names, by the contract of
+            // cudaMemcpy and relatives readable and writable for the box; it may overlap.
+            unsafe { std::ptr::copy(from, to, extent.width as usize) };
+        }
+    }
+}
+
+/// Longest upload that goes in the command itself.
+const INLINE: u64 = 16 << 10;
+
+/// A part of a box: some rows of one slice, or a piece of one row.
+struct Part {
+    x: u64,
+    y: u64,
+    z: u64,
+    extent: Extent,
+}
+
+/// Cuts a box into parts of at most `limit` bytes.
+fn parts(extent: Extent, limit: u64) -> impl Iterator<Item = Part> {
+    let (piece, rows) = match extent.width <= limit {
+        true => (extent.width, limit / extent.width),
+        false => (limit, 1),
+    };
+    (0..extent.depth).flat_map(move |z| {
+        (0..extent.height.div_ceil(rows)).flat_map(move |group| {
+            let y = group * rows;
+            (0..extent.width.div_ceil(piece)).map(move |index| {
+                let x = index * piece;
+                Part {
+                    x,
+                    y,
+                    z,
+                    extent: Extent {
+                        width: piece.min(extent.width - x),
+                        height: rows.min(extent.height - y),
+                        depth: 1,
+                    },
+                }
+            })
+        })
+    })
+}
+
+impl Part {
+    fn of(&self, side: Side) -> Side {
+        Side {
+            address: side.row(self.y, self.z).wrapping_add(self.x),
+            pitch: side.pitch,
+        }
+    }
+
+    fn bytes(&self) -> usize {
+        (self.extent.width * self.extent.height) as usize
+    }
+
+    /// The same bytes, rows packed, at `address`.
+    fn packed(&self, address: u64) -> Side {
+        Side::pitched(address, self.extent.width)
+    }
+}
+
+fn upload(stream: Stream, dst: Side, src: Side, extent: Extent) -> Result<()> {
+    let session = session::get()?;
+    if extent.bytes().is_some_and(|bytes| bytes <= INLINE) {
+        let part = Part {
+            x: 0,
+            y: 0,
+            z: 0,
+            extent,
+        };
+        let mut bytes = vec![0u8; (extent.width * extent.height * extent.depth) as usize];
+        let packed = Side {
+            address: bytes.as_mut_ptr() as u64,
+            pitch: Pitch {
+                row: extent.width,
+                slice: extent.width * extent.height,
+            },
+        };
+        host_copy(packed, part.of(src), extent);
+        return session.post(&Command::Copy {
+            stream,
+            dst: dst.place(),
+            src: Place::Inline(Bytes(bytes)),
+            extent,
+            release: None,
+        });
+    }
+    for part in parts(extent, STAGING_CHUNK_LEN) {
+        let chunk = session.chunk()?;
+        host_copy(
+            part.packed(chunk.pointer() as u64),
+            part.of(src),
+            part.extent,
+        );
+        let posted = session.post(&Command::Copy {
+            stream,
+            dst: part.of(dst).place(),
+            src: window(&chunk, &part),
+            extent: part.extent,
+            release: Some(chunk.lend()),
+        });
+        posted.inspect_err(|_| chunk.take_back())?;
+    }
+    Ok(())
+}
+
+fn window(chunk: &Chunk, part: &Part) -> Place {
+    Place::Window {
+        offset: chunk.offset(),
+        pitch: Pitch {
+            row: part.extent.width,
+            slice: 0,
+        },
+    }
+}
+
+/// Downloads that are on their way at once: the worker fills one chunk while another is emptied.
+const DEPTH: usize = 4;
+
+fn download(stream: Stream, dst: Side, src: Side, extent: Extent) -> Result<()> {
+    let session = session::get()?;
+    if extent
+        .bytes()
+        .is_some_and(|bytes| bytes <= MAX_REPLY_DATA as u64)
+    {
+        let reply = session.call(&Command::Copy {
+            stream,
+            dst: Place::Reply,
+            src: src.place(),
+            extent,
+            release: None,
+        })?;
+        let Reply::Data(Bytes(bytes)) = &reply else {
+            return Err(unexpected("Copy", &reply));
+        };
+        if bytes.len() as u64 != extent.width * extent.height * extent.depth {
+            return Err(unexpected("Copy", &reply));
+        }
+        let packed = Side {
+            address: bytes.as_ptr() as u64,
+            pitch: Pitch {
+                row: extent.width,
+                slice: extent.width * extent.height,
+            },
+        };
+        host_copy(dst, packed, extent);
+        return Ok(());
+    }
+    let mut on_the_way: std::collections::VecDeque<(Pending, Chunk, Part)> = Default::default();
+    let land = |(pending, chunk, part): (Pending, Chunk, Part)| -> Result<()> {
+        pending.wait()?;
+        host_copy(
+            part.of(dst),
+            part.packed(chunk.pointer() as u64),
+            part.extent,
+        );
+        Ok(())
+    };
+    // A failure is returned once nothing is on the way any more: the chunks are still written to.
+    let mut outcome = Ok(());
+    for part in parts(extent, STAGING_CHUNK_LEN) {
+        if on_the_way.len() == DEPTH
+            && let Some(first) = on_the_way.pop_front()
+        {
+            outcome = outcome.and(land(first));
+        }
+        if outcome.is_err() {
+            break;
+        }
+        let begun = session.chunk().and_then(|chunk| {
+            let pending = session.begin(&Command::Copy {
+                stream,
+                dst: window(&chunk, &part),
+                src: part.of(src).place(),
+                extent: part.extent,
+                release: None,
+            })?;
+            Ok((pending, chunk, part))
+        });
+        match begun {
+            Ok(begun) => on_the_way.push_back(begun),
+            Err(status) => outcome = Err(status),
+        }
+    }
+    for rest in on_the_way {
+        outcome = outcome.and(land(rest));
+    }
+    outcome
+}
+
+/// Fills a box with a value of 1, 2 or 4 bytes. `extent.width` counts bytes.
+pub(crate) fn fill(
+    stream: Stream,
+    dst: Side,
+    value: u32,
+    element: u8,
+    extent: Extent,
+    asynchronous: bool,
+) -> Result<()> {
+    if extent.bytes().ok_or(error::INVALID_VALUE)? == 0 {
+        return Ok(());
+    }
+    if !dst.address.is_multiple_of(u64::from(element)) {
+        return Err(error::INVALID_VALUE);
+    }
+    let memory = dst.check(extent)?;
+    if !is_visible(&memory) {
+        return Err(error::INVALID_VALUE);
+    }
+    let session = session::get()?;
+    session.post(&Command::Fill {
+        stream,
+        address: dst.address,
+        pitch: dst.pitch,
+        value,
+        element,
+        extent,
+    })?;
+    // A fill of host memory must be seen when the synchronous call returns; one of device memory
+    // is asynchronous even there (CUDA Runtime API, "API synchronization behavior").
+    if !asynchronous && is_host(&memory) {
+        session.call(&Command::StreamSynchronize { stream })?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn covered(extent: Extent, limit: u64) -> u64 {
+        let all: Vec<Part> = parts(extent, limit).collect();
+        assert!(all.iter().all(|p| p.bytes() as u64 <= limit));
+        all.iter().map(|p| p.bytes() as u64).sum()
+    }
+
+    #[test]
+    fn parts_cover_the_box_once_within_the_limit() {
+        for (width, height, depth) in [
+            (1, 1, 1),
+            (100, 7, 3),
+            (5000, 3, 2),
+            (1024, 1, 1),
+            (1025, 2, 1),
+        ] {
+            let extent = Extent {
+                width,
+                height,
+                depth,
+            };
+            assert_eq!(covered(extent, 1024), width * height * depth);
+        }
+    }
+}

@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The CUDA error codes that this library returns itself, as the statuses of the protocol. The
+//! codes are `vcuda-api`'s.
+
+use vcuda_protocol::Status;
+
+macro_rules! statuses {
+    ($($(#[$doc:meta])* $name:ident),* $(,)?) => {
+        $($(#[$doc])* pub(crate) const $name: Status = Status(vcuda_api::error::$name);)*
+    };
+}
+
+statuses! {
+    DEVICES_UNAVAILABLE,
+    FILE_NOT_FOUND,
+    HOST_MEMORY_ALREADY_REGISTERED,
+    HOST_MEMORY_NOT_REGISTERED,
+    INVALID_CONFIGURATION,
+    INVALID_CONTEXT,
+    INVALID_DEVICE,
+    INVALID_DEVICE_FUNCTION,
+    INVALID_HANDLE,
+    INVALID_IMAGE,
+    INVALID_MEMCPY_DIRECTION,
+    INVALID_PITCH_VALUE,
+    INVALID_SYMBOL,
+    INVALID_VALUE,
+    LAUNCH_OUT_OF_RESOURCES,
+    MISSING_CONFIGURATION,
+    NOT_FOUND,
+    /// Also what a forked child of a process with a session gets (`cudaErrorInitializationError`).
+    NOT_INITIALIZED,
+    NOT_READY,
+    NOT_SUPPORTED,
+    NO_DEVICE,
+    OUT_OF_MEMORY,
+    UNKNOWN,
+}

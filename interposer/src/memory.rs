@@ -1,0 +1,392 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Device memory and device-visible host memory, as the program sees them.
+//!
+//! This side chooses the addresses: device memory from the range that the device offers, pinned
+//! and managed memory from the window, which the worker has mapped at the same address. So an
+//! allocation needs no round trip, and any address can be classified without asking.
+
+use std::sync::OnceLock;
+
+use parking_lot::{Mutex, RwLock};
+use vcuda_protocol::{Command, DeviceInfo, HostMemory, Stream, layout};
+
+use crate::contexts::{self, Device};
+use crate::session::{self, Session, heap::Heap};
+use crate::{Result, error};
+
+/// Alignment of device memory. CUDA promises 256; textures like 512.
+const DEVICE_ALIGN: u64 = 512;
+const PAGE: u64 = 4096;
+
+/// The memory of one device: what `cudaMalloc` gave, and where modules' variables are.
+pub(crate) struct DeviceMemory {
+    base: u64,
+    len: u64,
+    heap: Mutex<Heap>,
+    /// Address and length of each global variable that the program has asked for.
+    globals: RwLock<Vec<(u64, u64)>>,
+}
+
+impl DeviceMemory {
+    pub(crate) fn new(info: &DeviceInfo) -> Self {
+        DeviceMemory {
+            base: info.heap_base,
+            len: info.heap_len,
+            heap: Mutex::new(Heap::new(
+                info.heap_base,
+                info.heap_len,
+                DEVICE_ALIGN,
+                info.total_memory,
+            )),
+            globals: RwLock::default(),
+        }
+    }
+
+    fn holds(&self, address: u64) -> bool {
+        address.wrapping_sub(self.base) < self.len
+    }
+
+    /// Remembers where a global variable is, so that its address is known as device memory.
+    pub(crate) fn add_global(&self, address: u64, size: u64) {
+        let mut globals = self.globals.write();
+        if !globals.contains(&(address, size)) {
+            globals.push((address, size));
+        }
+    }
+
+    fn global(&self, address: u64) -> Option<(u64, u64)> {
+        let globals = self.globals.read();
+        globals
+            .iter()
+            .copied()
+            .find(|&(start, size)| address.wrapping_sub(start) < size)
+    }
+
+    /// Forgets all allocations and variables: the device was reset.
+    pub(crate) fn clear(&self) {
+        self.heap.lock().clear();
+        self.globals.write().clear();
+    }
+}
+
+/// What an address is.
+#[derive(Clone, Copy)]
+pub(crate) enum Memory {
+    /// An allocation or variable of a device.
+    Device {
+        device: &'static Device,
+        start: u64,
+        len: u64,
+    },
+    /// Host memory that the device sees at the same address.
+    Window {
+        kind: HostMemory,
+        flags: u32,
+        device: u32,
+        start: u64,
+        len: u64,
+    },
+    /// In a range that only device or window allocations have, but in none of them: freed, or
+    /// never allocated.
+    Stray,
+    /// Any other memory of the process.
+    Pageable,
+}
+
+impl Memory {
+    /// Whether `[address, address + len)` lies in one allocation. Of pageable memory nothing is
+    /// known.
+    pub(crate) fn covers(&self, address: u64, len: u64) -> bool {
+        match *self {
+            Memory::Device {
+                start, len: size, ..
+            }
+            | Memory::Window {
+                start, len: size, ..
+            } => {
+                let offset = address.wrapping_sub(start);
+                offset <= size && len <= size - offset
+            }
+            Memory::Stray => false,
+            Memory::Pageable => true,
+        }
+    }
+}
+
+/// What `address` points into. Starts nothing: before the first allocation all memory is pageable.
+pub(crate) fn classify(address: u64) -> Memory {
+    if let Some(host) = HOST.get() {
+        let offset = address.wrapping_sub(host.base);
+        if offset < host.len {
+            let heap = host.heap.lock();
+            let found = heap.offsets.find(offset).and_then(|(start, len)| {
+                let block = heap.blocks.iter().find(|b| b.offset == start)?;
+                Some((start, len, block.kind, block.flags, block.device))
+            });
+            return match found {
+                Some((start, len, kind, flags, device)) => Memory::Window {
+                    kind,
+                    flags,
+                    device,
+                    start: host.base + start,
+                    len,
+                },
+                None => Memory::Stray,
+            };
+        }
+    }
+    if session::running().is_none() {
+        return Memory::Pageable;
+    }
+    for device in contexts::devices().unwrap_or_default() {
+        if device.memory.holds(address) {
+            return match device.memory.heap.lock().find(address) {
+                Some((start, len)) => Memory::Device { device, start, len },
+                None => Memory::Stray,
+            };
+        }
+        if let Some((start, len)) = device.memory.global(address) {
+            return Memory::Device { device, start, len };
+        }
+    }
+    Memory::Pageable
+}
+
+/// Allocates device memory (`cudaMalloc`). Size 0 gives a null pointer, as CUDA does.
+pub(crate) fn allocate(device: &'static Device, size: u64) -> Result<u64> {
+    reserve(device, size, |address| Command::MemAlloc {
+        device: device.wire,
+        address,
+        size,
+    })
+}
+
+/// Allocates device memory ordered on a stream (`cudaMallocAsync`).
+pub(crate) fn allocate_on(device: &'static Device, stream: Stream, size: u64) -> Result<u64> {
+    reserve(device, size, |address| Command::MemAllocAsync {
+        stream,
+        address,
+        size,
+    })
+}
+
+fn reserve(
+    device: &'static Device,
+    size: u64,
+    command: impl FnOnce(u64) -> Command,
+) -> Result<u64> {
+    if size == 0 {
+        return Ok(0);
+    }
+    let session = session::get()?;
+    // The lock is held while the command is sent: an address that another thread frees must not
+    // be allocated again ahead of the command that frees it.
+    let mut heap = device.memory.heap.lock();
+    let address = heap.allocate(size).ok_or(error::OUT_OF_MEMORY)?;
+    session.post(&command(address)).inspect_err(|_| {
+        heap.free(address);
+    })?;
+    Ok(address)
+}
+
+/// Frees device memory (`cudaFree`). The address must be the start of an allocation.
+pub(crate) fn free(address: u64) -> Result<()> {
+    release(address, |device| Command::MemFree {
+        device: device.wire,
+        address,
+    })
+}
+
+/// Frees device memory ordered on a stream (`cudaFreeAsync`).
+pub(crate) fn free_on(stream: Stream, address: u64) -> Result<()> {
+    release(address, |_| Command::MemFreeAsync { stream, address })
+}
+
+fn release(address: u64, command: impl FnOnce(&Device) -> Command) -> Result<()> {
+    let session = session::get()?;
+    match classify(address) {
+        Memory::Device { device, start, .. } if start == address => {
+            let mut heap = device.memory.heap.lock();
+            // Again, under the lock: of two threads that free the same address one is late.
+            heap.find(address)
+                .filter(|&(start, _)| start == address)
+                .ok_or(error::INVALID_VALUE)?;
+            session.post(&command(device))?;
+            heap.free(address);
+            Ok(())
+        }
+        Memory::Window {
+            kind: HostMemory::Managed,
+            start,
+            ..
+        } if start == address => free_host(address, HostMemory::Managed),
+        _ => Err(error::INVALID_VALUE),
+    }
+}
+
+/// Pinned and managed memory: the window behind its staging area.
+struct HostWindow {
+    base: u64,
+    len: u64,
+    heap: Mutex<HostHeap>,
+}
+
+struct HostHeap {
+    offsets: Heap,
+    blocks: Vec<HostBlock>,
+}
+
+struct HostBlock {
+    offset: u64,
+    kind: HostMemory,
+    /// The flags that the program allocated it with.
+    flags: u32,
+    /// The device that was current then.
+    device: u32,
+}
+
+static HOST: OnceLock<HostWindow> = OnceLock::new();
+
+fn host_window(session: &'static Session) -> &'static HostWindow {
+    HOST.get_or_init(|| {
+        let len = session.window.shared().len() as u64;
+        let free = len - layout::STAGING_LEN;
+        HostWindow {
+            base: session.window.address(),
+            len,
+            heap: Mutex::new(HostHeap {
+                offsets: Heap::new(layout::STAGING_LEN, free, PAGE, free.min(physical_memory())),
+                blocks: Vec::new(),
+            }),
+        }
+    })
+}
+
+/// The machine's memory: what is beyond it cannot be pinned.
+fn physical_memory() -> u64 {
+    // SAFETY: sysconf has no preconditions.
+    let (pages, page) = unsafe {
+        (
+            libc::sysconf(libc::_SC_PHYS_PAGES),
+            libc::sysconf(libc::_SC_PAGESIZE),
+        )
+    };
+    u64::try_from(pages).unwrap_or(0) * u64::try_from(page).unwrap_or(PAGE)
+}
+
+/// Allocates pinned or managed host memory; returns its address on both sides.
+pub(crate) fn allocate_host(
+    device: &Device,
+    size: u64,
+    kind: HostMemory,
+    flags: u32,
+) -> Result<u64> {
+    if size == 0 {
+        return Ok(0);
+    }
+    let session = session::get()?;
+    let host = host_window(session);
+    let mut heap = host.heap.lock();
+    let offset = heap.offsets.allocate(size).ok_or(error::OUT_OF_MEMORY)?;
+    let command = Command::HostAlloc { kind, offset, size };
+    session.post(&command).inspect_err(|_| {
+        heap.offsets.free(offset);
+    })?;
+    heap.blocks.push(HostBlock {
+        offset,
+        kind,
+        flags,
+        device: device.ordinal,
+    });
+    Ok(host.base + offset)
+}
+
+/// Frees pinned or managed memory, once the device's work with it is done. The address must be
+/// the start of an allocation of that kind.
+pub(crate) fn free_host(address: u64, kind: HostMemory) -> Result<()> {
+    let session = session::get()?;
+    let host = host_window(session);
+    let offset = address.wrapping_sub(host.base);
+    let block = {
+        let mut heap = host.heap.lock();
+        let found = heap
+            .blocks
+            .iter()
+            .position(|b| b.offset == offset && b.kind == kind)
+            .ok_or(error::INVALID_VALUE)?;
+        heap.blocks.swap_remove(found)
+    };
+    // The range stays taken until the worker has let go of it.
+    session.call(&Command::HostFree {
+        offset: block.offset,
+    })?;
+    give_back(session, host, offset);
+    Ok(())
+}
+
+fn give_back(session: &Session, host: &HostWindow, offset: u64) {
+    let mut heap = host.heap.lock();
+    if let Some((_, len)) = heap.offsets.find(offset) {
+        session.discard(offset, len.next_multiple_of(PAGE));
+        heap.offsets.free(offset);
+    }
+}
+
+/// Lends `bytes` to the worker through the window, for as long as `f` runs.
+pub(crate) fn with_bytes_in_window<R>(bytes: &[u8], f: impl FnOnce(u64) -> Result<R>) -> Result<R> {
+    let session = session::get()?;
+    let host = host_window(session);
+    let offset = host
+        .heap
+        .lock()
+        .offsets
+        .allocate(bytes.len() as u64)
+        .ok_or(error::OUT_OF_MEMORY)?;
+    let written = session.window.shared().write(offset as usize, bytes);
+    let result = match written {
+        true => f(offset),
+        false => Err(error::UNKNOWN),
+    };
+    give_back(session, host, offset);
+    result
+}
+
+/// Host memory that the program registered (`cudaHostRegister`): it stays where it is, and copies
+/// to and from it go through the staging area like those of any pageable memory.
+static REGISTERED: Mutex<Vec<(u64, u64, u32)>> = Mutex::new(Vec::new());
+
+pub(crate) fn register(address: u64, len: u64, flags: u32) -> Result<()> {
+    if address == 0 || len == 0 || address.checked_add(len).is_none() {
+        return Err(error::INVALID_VALUE);
+    }
+    if !matches!(classify(address), Memory::Pageable) {
+        return Err(error::HOST_MEMORY_ALREADY_REGISTERED);
+    }
+    let mut registered = REGISTERED.lock();
+    let overlaps =
+        |&(start, size, _): &(u64, u64, u32)| address < start + size && start < address + len;
+    if registered.iter().any(overlaps) {
+        return Err(error::HOST_MEMORY_ALREADY_REGISTERED);
+    }
+    registered.push((address, len, flags));
+    Ok(())
+}
+
+pub(crate) fn unregister(address: u64) -> Result<()> {
+    let mut registered = REGISTERED.lock();
+    let found = registered
+        .iter()
+        .position(|&(start, ..)| start == address)
+        .ok_or(error::HOST_MEMORY_NOT_REGISTERED)?;
+    registered.swap_remove(found);
+    Ok(())
+}
+
+/// The registered range that holds `address`: start, length, flags.
+pub(crate) fn registered(address: u64) -> Option<(u64, u64, u32)> {
+    let registered = REGISTERED.lock();
+    registered
+        .iter()
+        .copied()
+        .find(|&(start, len, _)| address.wrapping_sub(start) < len)
+}

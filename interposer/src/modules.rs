@@ -1,0 +1,338 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Modules and functions: the fat binaries that the program registers before main, and what the
+//! Driver API loads.
+//!
+//! Registration only remembers pointers. A fat binary goes to the worker when a device first needs
+//! something of it, once for each device; what a function needs to be launched is asked for once
+//! and kept.
+
+use std::collections::HashMap;
+use std::ffi::{CStr, c_char, c_void};
+use std::sync::atomic::{AtomicI32, AtomicU32, Ordering};
+use std::sync::{Arc, LazyLock};
+
+use parking_lot::{Mutex, RwLock};
+use vcuda_protocol::{Bytes, Command, FunctionInfo, GlobalInfo, Image, ModuleInfo, Reply, Status};
+
+use crate::contexts::{Device, unexpected};
+use crate::{Result, error, memory, session};
+
+/// A module that is loaded on a device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Module {
+    pub(crate) id: u32,
+    /// The device's number for the program.
+    pub(crate) ordinal: u32,
+}
+
+/// A kernel of a loaded module.
+pub(crate) struct Function {
+    pub(crate) id: u32,
+    pub(crate) module: Module,
+    pub(crate) name: String,
+    pub(crate) info: FunctionInfo,
+    /// `CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES` and
+    /// `CU_FUNC_ATTRIBUTE_PREFERRED_SHARED_MEMORY_CARVEOUT` as set, or -1.
+    pub(crate) max_dynamic_shared: AtomicI32,
+    pub(crate) carveout: AtomicI32,
+}
+
+static NEXT_MODULE: AtomicU32 = AtomicU32::new(1);
+static NEXT_FUNCTION: AtomicU32 = AtomicU32::new(1);
+
+/// Images up to this size travel in the command.
+const INLINE_IMAGE: usize = 16 << 10;
+
+/// Loads an image on a device. A module that did not load is `Err` within `ModuleInfo.status`.
+pub(crate) fn load(device: &Device, image: &[u8]) -> Result<(Module, ModuleInfo)> {
+    let id = NEXT_MODULE.fetch_add(1, Ordering::Relaxed);
+    let send = |image| {
+        session::get()?.call(&Command::ModuleLoad {
+            device: device.wire,
+            module: id,
+            image,
+        })
+    };
+    let reply = match image.len() {
+        0..=INLINE_IMAGE => send(Image::Inline(Bytes(image.to_vec())))?,
+        len => memory::with_bytes_in_window(image, |offset| {
+            send(Image::Window {
+                offset,
+                len: len as u64,
+            })
+        })?,
+    };
+    match reply {
+        Reply::Module(info) => Ok((
+            Module {
+                id,
+                ordinal: device.ordinal,
+            },
+            info,
+        )),
+        other => Err(unexpected("ModuleLoad", &other)),
+    }
+}
+
+pub(crate) fn unload(module: Module) -> Result<()> {
+    session::get()?.post(&Command::ModuleUnload { module: module.id })
+}
+
+/// Looks a kernel up in a module.
+pub(crate) fn function(module: Module, name: &str) -> Result<Arc<Function>> {
+    let id = NEXT_FUNCTION.fetch_add(1, Ordering::Relaxed);
+    let command = Command::FunctionGet {
+        module: module.id,
+        function: id,
+        name: name.to_owned(),
+    };
+    match session::get()?.call(&command)? {
+        Reply::Function(info) => Ok(Arc::new(Function {
+            id,
+            module,
+            name: name.to_owned(),
+            info,
+            max_dynamic_shared: AtomicI32::new(-1),
+            carveout: AtomicI32::new(-1),
+        })),
+        other => Err(unexpected("FunctionGet", &other)),
+    }
+}
+
+/// Looks a global variable up in a module.
+pub(crate) fn global(device: &Device, module: Module, name: &str) -> Result<GlobalInfo> {
+    let command = Command::GlobalGet {
+        module: module.id,
+        name: name.to_owned(),
+    };
+    match session::get()?.call(&command)? {
+        Reply::Global(global) => {
+            device.memory.add_global(global.address, global.size);
+            Ok(global)
+        }
+        other => Err(unexpected("GlobalGet", &other)),
+    }
+}
+
+/// Bytes of an image in this process's memory, from a pointer that CUDA gives without a length:
+/// a fat binary and an ELF file say how long they are, PTX text ends with NUL.
+///
+/// # Safety
+/// `image` points to a fat binary, a cubin or NUL-terminated PTX text.
+pub(crate) unsafe fn image_at(image: *const c_void) -> Result<&'static [u8]> {
+    if image.is_null() {
+        return Err(error::INVALID_VALUE);
+    }
+    let byte = |offset: usize| {
+        // SAFETY: each header below is read only as far as the bytes before it announce.
+        unsafe { image.cast::<u8>().add(offset).read_volatile() }
+    };
+    let number = |offset: usize, size: usize| {
+        (0..size).fold(0u64, |n, i| n | u64::from(byte(offset + i)) << (8 * i))
+    };
+    let len = match (byte(0), byte(1)) {
+        // The fat binary header: magic, version, header size, bytes after the header.
+        (0x50, 0xed) if number(0, 4) == 0xba55_ed50 => number(6, 2).checked_add(number(8, 8)),
+        // ELF64: the section header table ends a cubin (gabi, "ELF header").
+        (0x7f, b'E') if number(0, 4) == 0x464c_457f => {
+            let table = |offset, entry, count| {
+                number(offset, 8).checked_add(number(entry, 2) * number(count, 2))
+            };
+            table(0x28, 0x3a, 0x3c).max(table(0x20, 0x36, 0x38))
+        }
+        _ => {
+            // SAFETY: by this function's contract, anything else is NUL-terminated text.
+            Some(
+                unsafe { CStr::from_ptr(image.cast()) }
+                    .to_bytes_with_nul()
+                    .len() as u64,
+            )
+        }
+    };
+    let len = len
+        .and_then(|len| usize::try_from(len).ok())
+        .ok_or(error::INVALID_IMAGE)?;
+    // SAFETY: by this function's contract the image is as long as it says, and images that a
+    // program passes are not changed while CUDA reads them.
+    Ok(unsafe { std::slice::from_raw_parts(image.cast(), len) })
+}
+
+/// What `__cudaRegisterFatBinary` was given: `__fatBinC_Wrapper_t` of the toolkit's fatbinary.h.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub(crate) struct FatBinaryWrapper {
+    magic: u32,
+    version: u32,
+    data: *const c_void,
+    filename_or_fatbins: *const c_void,
+}
+
+const WRAPPER_MAGIC: u32 = 0x4662_43b1;
+
+/// A registered fat binary. Its address is the handle that the program keeps.
+pub(crate) struct FatBinary {
+    data: *const c_void,
+    /// The module on each device that has it, by ordinal, or why it did not load.
+    modules: Mutex<Vec<(u32, std::result::Result<Module, Status>)>>,
+}
+
+// SAFETY: `data` points into the program's image, which is not changed.
+unsafe impl Send for FatBinary {}
+// SAFETY: as above; the rest is behind a lock.
+unsafe impl Sync for FatBinary {}
+
+#[derive(Clone)]
+struct Registered {
+    binary: &'static FatBinary,
+    name: String,
+}
+
+#[derive(Default)]
+struct Registry {
+    /// By the address of the host stub of a kernel, and of the host shadow of a variable.
+    kernels: HashMap<u64, Registered>,
+    variables: HashMap<u64, (Registered, u64)>,
+}
+
+static REGISTRY: LazyLock<RwLock<Registry>> = LazyLock::new(RwLock::default);
+/// Functions that were looked up, by device ordinal and host stub.
+static FUNCTIONS: LazyLock<RwLock<HashMap<(u32, u64), Arc<Function>>>> =
+    LazyLock::new(RwLock::default);
+
+/// `__cudaRegisterFatBinary`. The registration is never dropped: programs unregister while they
+/// exit, when other threads may still launch.
+///
+/// # Safety
+/// `wrapper` is null or points to a wrapper that nvcc or clang made.
+pub(crate) unsafe fn register_fat_binary(wrapper: *const FatBinaryWrapper) -> *mut c_void {
+    if wrapper.is_null() {
+        return std::ptr::null_mut();
+    }
+    // SAFETY: not null, so by this function's contract a wrapper.
+    let wrapper = unsafe { wrapper.read_unaligned() };
+    if wrapper.magic != WRAPPER_MAGIC {
+        eprintln!(
+            "vcuda: a fat binary wrapper begins with {:#010x} instead of {WRAPPER_MAGIC:#010x}; its kernels cannot be launched.",
+            wrapper.magic
+        );
+        return std::ptr::null_mut();
+    }
+    let binary: &'static FatBinary = Box::leak(Box::new(FatBinary {
+        data: wrapper.data,
+        modules: Mutex::default(),
+    }));
+    BINARIES.lock().push(binary);
+    std::ptr::from_ref(binary).cast_mut().cast()
+}
+
+/// All registered fat binaries, to tell a handle from any other value.
+static BINARIES: Mutex<Vec<&'static FatBinary>> = Mutex::new(Vec::new());
+
+/// The fat binary of a handle that `__cudaRegisterFatBinary` returned.
+pub(crate) fn binary(handle: *mut c_void) -> Result<&'static FatBinary> {
+    let binaries = BINARIES.lock();
+    let found = binaries
+        .iter()
+        .rev()
+        .copied()
+        .find(|&b| std::ptr::eq(b, handle.cast()));
+    found.ok_or(error::INVALID_IMAGE)
+}
+
+fn name_at(name: *const c_char) -> Option<String> {
+    if name.is_null() {
+        return None;
+    }
+    // SAFETY: nvcc and clang register NUL-terminated names.
+    Some(
+        unsafe { CStr::from_ptr(name) }
+            .to_string_lossy()
+            .into_owned(),
+    )
+}
+
+/// `__cudaRegisterFunction`
+pub(crate) fn register_function(handle: *mut c_void, host: *const c_void, name: *const c_char) {
+    if let (Ok(binary), Some(name)) = (binary(handle), name_at(name)) {
+        let registered = Registered { binary, name };
+        REGISTRY.write().kernels.insert(host as u64, registered);
+    }
+}
+
+/// `__cudaRegisterVar`
+pub(crate) fn register_variable(
+    handle: *mut c_void,
+    host: *const c_void,
+    name: *const c_char,
+    size: u64,
+) {
+    if let (Ok(binary), Some(name)) = (binary(handle), name_at(name)) {
+        let registered = Registered { binary, name };
+        let mut registry = REGISTRY.write();
+        registry.variables.insert(host as u64, (registered, size));
+    }
+}
+
+impl FatBinary {
+    /// The module on a device, loaded if it is not yet.
+    pub(crate) fn module(&'static self, device: &Device) -> Result<Module> {
+        let mut modules = self.modules.lock();
+        if let Some(&(_, module)) = modules.iter().find(|&&(d, _)| d == device.ordinal) {
+            return module;
+        }
+        // SAFETY: the data of a registered wrapper is a fat binary.
+        let image = unsafe { image_at(self.data) }?;
+        let (module, info) = load(device, image)?;
+        let outcome = match info.status {
+            Status::SUCCESS => Ok(module),
+            status => {
+                eprintln!(
+                    "vcuda: a fat binary did not load: {}",
+                    info.error_log.trim_end()
+                );
+                Err(status)
+            }
+        };
+        modules.push((device.ordinal, outcome));
+        outcome
+    }
+}
+
+/// Whether a host address is a registered kernel.
+pub(crate) fn is_kernel(host: u64) -> bool {
+    REGISTRY.read().kernels.contains_key(&host)
+}
+
+/// The kernel that a host stub stands for, on a device.
+pub(crate) fn registered_function(device: &Device, host: u64) -> Result<Arc<Function>> {
+    let key = (device.ordinal, host);
+    if let Some(function) = FUNCTIONS.read().get(&key) {
+        return Ok(function.clone());
+    }
+    let registered = REGISTRY.read().kernels.get(&host).cloned();
+    let registered = registered.ok_or(error::INVALID_DEVICE_FUNCTION)?;
+    let module = registered.binary.module(device)?;
+    let found = function(module, &registered.name)?;
+    // Two threads may have looked at once; both must go on with one.
+    Ok(FUNCTIONS.write().entry(key).or_insert(found).clone())
+}
+
+/// The variable that a host shadow stands for, on a device. Also takes what CUDA 4 and older
+/// toolchains pass: nothing here accepts names.
+pub(crate) fn registered_global(device: &Device, host: u64) -> Result<GlobalInfo> {
+    let registered = REGISTRY.read().variables.get(&host).cloned();
+    let (registered, _) = registered.ok_or(error::INVALID_SYMBOL)?;
+    let module = registered.binary.module(device)?;
+    match global(device, module, &registered.name) {
+        Err(error::NOT_FOUND) => Err(error::INVALID_SYMBOL),
+        other => other,
+    }
+}
+
+/// The device was reset: its modules are gone, and load again when they are needed.
+pub(crate) fn forget(device: &Device) {
+    for binary in BINARIES.lock().iter() {
+        binary.modules.lock().retain(|&(d, _)| d != device.ordinal);
+    }
+    FUNCTIONS.write().retain(|&(d, _), _| d != device.ordinal);
+}

@@ -1,0 +1,277 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The client's end of a session: commands out, replies in.
+//!
+//! A process has at most one session. It starts with the first call that needs a device, and it
+//! dies with the process; nothing here is torn down at exit, because a program may call CUDA from
+//! its own exit handlers.
+
+pub(crate) mod heap;
+mod process;
+mod staging;
+mod start;
+
+use std::os::unix::net::UnixStream;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use crate::error;
+use parking_lot::{Condvar, Mutex};
+use vcuda_protocol::notify::Notify;
+use vcuda_protocol::ring::Producer;
+use vcuda_protocol::shared::SharedMemory;
+use vcuda_protocol::{Command, Header, Reply, Status, layout, slots, wire};
+use vcuda_transport::{Futex, Mapping, Memory, hung_up};
+
+use crate::Result;
+use crate::thread;
+
+pub(crate) use staging::Chunk;
+
+/// How often a waiting thread looks whether the worker still lives.
+const HEARTBEAT: Duration = Duration::from_millis(50);
+
+pub(crate) struct Session {
+    control: SharedMemory,
+    pub(crate) window: Mapping,
+    window_memory: Memory,
+    notify: Futex,
+    socket: UnixStream,
+    order: Mutex<Order>,
+    slots: SlotPool,
+    staging: staging::Staging,
+    began: Instant,
+    /// Devices that the worker has, before CUDA_VISIBLE_DEVICES.
+    pub(crate) devices: u32,
+    pub(crate) recording: bool,
+    dead: AtomicBool,
+}
+
+/// The session's one order of commands, whatever thread they come from.
+struct Order {
+    producer: Producer,
+    sequence: u64,
+    message: Vec<u8>,
+}
+
+static SESSION: OnceLock<std::result::Result<Session, Status>> = OnceLock::new();
+
+/// The session, started if there is none yet.
+pub(crate) fn get() -> Result<&'static Session> {
+    if process::is_forked_child() {
+        // The parent's session is not ours to use, and CUDA does not survive fork either.
+        return Err(error::NOT_INITIALIZED);
+    }
+    SESSION
+        .get_or_init(|| {
+            start::start()
+                .inspect(|_| process::watch_forks())
+                .map_err(|reason| {
+                    eprintln!("vcuda: {reason}");
+                    error::NO_DEVICE
+                })
+        })
+        .as_ref()
+        .map_err(|&status| status)
+}
+
+/// The session if it runs, without starting it.
+pub(crate) fn running() -> Option<&'static Session> {
+    match process::is_forked_child() {
+        true => None,
+        false => SESSION.get()?.as_ref().ok(),
+    }
+}
+
+/// An answer on its way.
+#[must_use]
+pub(crate) struct Pending {
+    session: &'static Session,
+    slot: u16,
+}
+
+impl Session {
+    /// Sends a command that nobody waits for.
+    pub(crate) fn post(&self, command: &Command) -> Result<()> {
+        self.issue(None, command)
+    }
+
+    /// Sends a command and waits for its answer.
+    pub(crate) fn call(&'static self, command: &Command) -> Result<Reply> {
+        self.begin(command)?.wait()
+    }
+
+    /// Sends a command whose answer is waited for later.
+    pub(crate) fn begin(&'static self, command: &Command) -> Result<Pending> {
+        let slot = self.slots.take();
+        let pending = Pending {
+            session: self,
+            slot,
+        };
+        slots::arm(&self.control, slot).map_err(|e| self.broken(&e))?;
+        self.issue(Some(slot), command)?;
+        Ok(pending)
+    }
+
+    fn issue(&self, slot: Option<u16>, command: &Command) -> Result<()> {
+        if self.dead.load(Ordering::Relaxed) {
+            return Err(error::DEVICES_UNAVAILABLE);
+        }
+        let (api, thread) = thread::caller();
+        let mut order = self.order.lock();
+        let Order {
+            producer,
+            sequence,
+            message,
+        } = &mut *order;
+        let header = Header {
+            sequence: *sequence + 1,
+            api,
+            thread,
+            time: self.began.elapsed().as_nanos() as u64,
+            slot,
+        };
+        message.clear();
+        wire::encode(message, &header, command).map_err(|e| {
+            eprintln!("vcuda: {} could not be sent: {e}", command.name());
+            error::INVALID_VALUE
+        })?;
+        while !producer
+            .try_push(message, &self.notify)
+            .map_err(|e| self.broken(&e))?
+        {
+            if !producer.wait_for_space(message.len(), &self.notify, HEARTBEAT) {
+                self.check_alive()?;
+            }
+        }
+        *sequence = header.sequence;
+        Ok(())
+    }
+
+    /// The error that an earlier command of the device left for this call to report, as CUDA
+    /// reports those of asynchronous work. A sticky one stays.
+    pub(crate) fn asynchronous_error(&self, device: u32) -> Result<()> {
+        if self.dead.load(Ordering::Relaxed) {
+            return Err(error::DEVICES_UNAVAILABLE);
+        }
+        let index = device as usize % layout::MAX_DEVICES * 4;
+        let sticky = self.control.u32(layout::STICKY_ERRORS + index);
+        let pending = self.control.u32(layout::PENDING_ERRORS + index);
+        match sticky.load(Ordering::Acquire) {
+            0 => {}
+            status => return Err(Status(status)),
+        }
+        if pending.load(Ordering::Relaxed) != 0 {
+            match pending.swap(0, Ordering::AcqRel) {
+                0 => {}
+                status => return Err(Status(status)),
+            }
+        }
+        Ok(())
+    }
+
+    /// A piece of the staging area.
+    pub(crate) fn chunk(&'static self) -> Result<Chunk> {
+        self.staging.take(self)
+    }
+
+    /// Gives a window range's pages back. It reads as zeros afterwards, on both sides.
+    pub(crate) fn discard(&self, offset: u64, len: u64) {
+        if let Err(error) = self.window_memory.discard(offset, len) {
+            eprintln!("vcuda: {len} bytes of shared memory could not be given back: {error}.");
+        }
+    }
+
+    fn check_alive(&self) -> Result<()> {
+        if self.dead.load(Ordering::Relaxed) {
+            return Err(error::DEVICES_UNAVAILABLE);
+        }
+        match hung_up(&self.socket) {
+            true => {
+                Err(self.gone("the worker process ended; its own last words, if any, are above"))
+            }
+            false => Ok(()),
+        }
+    }
+
+    fn broken(&self, error: &dyn std::fmt::Display) -> Status {
+        self.gone(&format!("the connection to the worker is broken: {error}"))
+    }
+
+    /// Every call fails from now on; the reason is said once.
+    fn gone(&self, reason: &str) -> Status {
+        if !self.dead.swap(true, Ordering::Relaxed) {
+            eprintln!(
+                "vcuda: {reason}. Every CUDA call of this process now returns cudaErrorDevicesUnavailable (46)."
+            );
+        }
+        error::DEVICES_UNAVAILABLE
+    }
+
+    /// The program exits: what was recorded must be in the file before it is gone.
+    fn goodbye(&'static self) {
+        if let Ok(pending) = self.begin(&Command::Goodbye) {
+            let _ = pending.wait();
+        }
+    }
+}
+
+impl Pending {
+    pub(crate) fn wait(self) -> Result<Reply> {
+        let session = self.session;
+        loop {
+            match slots::wait(&session.control, self.slot, &session.notify, HEARTBEAT) {
+                Ok(Some(reply)) => return reply,
+                Ok(None) => session.check_alive()?,
+                Err(error) => return Err(session.broken(&error)),
+            }
+        }
+    }
+}
+
+impl Drop for Pending {
+    fn drop(&mut self) {
+        // A slot that was not waited for to the end may still be written to; it is lost with the
+        // session, which has ended in that case.
+        self.session.slots.put(self.slot);
+    }
+}
+
+/// Free reply slots. More waiting threads than slots take turns.
+struct SlotPool {
+    free: Mutex<Vec<u16>>,
+    returned: Condvar,
+}
+
+impl SlotPool {
+    fn new() -> Self {
+        SlotPool {
+            free: Mutex::new((0..layout::SLOT_COUNT as u16).rev().collect()),
+            returned: Condvar::new(),
+        }
+    }
+
+    fn take(&self) -> u16 {
+        let mut free = self.free.lock();
+        loop {
+            match free.pop() {
+                Some(slot) => return slot,
+                None => self.returned.wait(&mut free),
+            }
+        }
+    }
+
+    fn put(&self, slot: u16) {
+        self.free.lock().push(slot);
+        self.returned.notify_one();
+    }
+}
+
+/// Sleeps on a word of the control memory until it changes or a heartbeat has passed, then sees
+/// whether the worker still lives.
+fn wait_word(session: &Session, offset: usize, expected: u32) -> Result<()> {
+    session
+        .notify
+        .wait(session.control.u32(offset), expected, HEARTBEAT);
+    session.check_alive()
+}

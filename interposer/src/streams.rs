@@ -1,0 +1,281 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Streams and events: handles of the program, and what they are on the wire.
+//!
+//! A handle is a number that looks like a pointer; it is looked up, never followed, so that a wrong
+//! one is an error.
+
+use std::collections::HashMap;
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use parking_lot::RwLock;
+use vcuda_protocol::{Command, Reply, Stream};
+
+use crate::contexts::{self, Device, unexpected};
+use crate::thread::{self, DefaultStream};
+use crate::{Result, error, session};
+
+/// `cudaStreamLegacy` and `cudaStreamPerThread` (CUDA Runtime API, "Stream management").
+const LEGACY: u64 = 1;
+const PER_THREAD: u64 = 2;
+
+/// `cudaStreamNonBlocking`, `CU_STREAM_NON_BLOCKING`.
+pub(crate) const NON_BLOCKING: u32 = 1;
+/// `cudaEventBlockingSync`, `cudaEventDisableTiming`, `cudaEventInterprocess`.
+pub(crate) const EVENT_FLAGS: u32 = 7;
+pub(crate) const DISABLE_TIMING: u32 = 2;
+pub(crate) const INTERPROCESS: u32 = 4;
+
+/// Streams are handed out 16 apart from here, events from there.
+const STREAM_HANDLES: u64 = 0x7763_0000_0000;
+const EVENT_HANDLES: u64 = 0x7765_0000_0000;
+
+#[derive(Clone, Copy)]
+pub(crate) struct StreamEntry {
+    pub(crate) stream: Stream,
+    /// The device's number for the program.
+    pub(crate) ordinal: u32,
+    pub(crate) flags: u32,
+    pub(crate) priority: i32,
+}
+
+#[derive(Clone, Copy)]
+pub(crate) struct EventEntry {
+    pub(crate) event: u32,
+    pub(crate) ordinal: u32,
+    pub(crate) wire: u32,
+    pub(crate) flags: u32,
+}
+
+static STREAMS: LazyLock<RwLock<HashMap<u64, StreamEntry>>> = LazyLock::new(RwLock::default);
+static EVENTS: LazyLock<RwLock<HashMap<u64, EventEntry>>> = LazyLock::new(RwLock::default);
+static NEXT_STREAM: AtomicU32 = AtomicU32::new(1);
+static NEXT_EVENT: AtomicU32 = AtomicU32::new(1);
+
+/// The lowest and highest priority that [`create`] keeps apart (`cudaDeviceGetStreamPriorityRange`).
+/// Lower numbers are higher priorities.
+pub(crate) const PRIORITY_RANGE: (i32, i32) = (0, -5);
+
+/// `cudaStreamCreateWithPriority`.
+pub(crate) fn create(device: &Device, flags: u32, priority: i32) -> Result<u64> {
+    if flags & !NON_BLOCKING != 0 {
+        return Err(error::INVALID_VALUE);
+    }
+    let priority = priority.clamp(PRIORITY_RANGE.1, PRIORITY_RANGE.0);
+    let id = NEXT_STREAM.fetch_add(1, Ordering::Relaxed);
+    let stream = Stream {
+        device: device.wire,
+        id,
+    };
+    session::get()?.post(&Command::StreamCreate {
+        stream,
+        blocking: flags & NON_BLOCKING == 0,
+        priority,
+    })?;
+    let handle = STREAM_HANDLES + u64::from(id) * 16;
+    STREAMS.write().insert(
+        handle,
+        StreamEntry {
+            stream,
+            ordinal: device.ordinal,
+            flags,
+            priority,
+        },
+    );
+    Ok(handle)
+}
+
+/// `cudaStreamDestroy`. The default streams cannot be destroyed.
+pub(crate) fn destroy(handle: u64) -> Result<()> {
+    let entry = STREAMS
+        .write()
+        .remove(&handle)
+        .ok_or(error::INVALID_HANDLE)?;
+    session::get()?.post(&Command::StreamDestroy {
+        stream: entry.stream,
+    })
+}
+
+/// What a handle means to the calling thread.
+pub(crate) fn entry(handle: u64) -> Result<StreamEntry> {
+    let legacy = match handle {
+        0 => thread::with(|t| t.default_stream.get()) != Some(DefaultStream::PerThread),
+        LEGACY => true,
+        PER_THREAD => false,
+        _ => {
+            let entry = STREAMS.read().get(&handle).copied();
+            return entry.ok_or(error::INVALID_HANDLE);
+        }
+    };
+    let device = contexts::current()?;
+    let id = match legacy {
+        true => Stream::LEGACY,
+        false => own_stream(device)?,
+    };
+    Ok(StreamEntry {
+        stream: Stream {
+            device: device.wire,
+            id,
+        },
+        ordinal: device.ordinal,
+        flags: 0,
+        priority: 0,
+    })
+}
+
+/// The stream of a handle, for work: errors that earlier work left are reported here.
+pub(crate) fn resolve(handle: u64) -> Result<Stream> {
+    let stream = entry(handle)?.stream;
+    session::get()?.asynchronous_error(stream.device)?;
+    Ok(stream)
+}
+
+/// The calling thread's own default stream, made when it is first used. It lives as long as the
+/// process: the thread's end is no reason to wait for its work.
+fn own_stream(device: &Device) -> Result<u32> {
+    let known = thread::with(|t| {
+        let own = t.own_streams.borrow();
+        own.iter()
+            .find(|&&(d, _)| d == device.wire)
+            .map(|&(_, id)| id)
+    });
+    if let Some(Some(id)) = known {
+        return Ok(id);
+    }
+    let id = NEXT_STREAM.fetch_add(1, Ordering::Relaxed);
+    session::get()?.post(&Command::StreamCreate {
+        stream: Stream {
+            device: device.wire,
+            id,
+        },
+        blocking: true,
+        priority: 0,
+    })?;
+    thread::with(|t| t.own_streams.borrow_mut().push((device.wire, id)));
+    Ok(id)
+}
+
+/// Waits for a stream's work.
+pub(crate) fn synchronize(handle: u64) -> Result<()> {
+    let stream = resolve(handle)?;
+    let session = session::get()?;
+    session.call(&Command::StreamSynchronize { stream })?;
+    session.asynchronous_error(stream.device)
+}
+
+/// Success, or `NOT_READY` while work remains.
+pub(crate) fn query(handle: u64) -> Result<()> {
+    let stream = resolve(handle)?;
+    session::get()?.call(&Command::StreamQuery { stream })?;
+    Ok(())
+}
+
+/// Later work of the stream waits for the event.
+pub(crate) fn wait_event(handle: u64, event: u64) -> Result<()> {
+    let event = event_entry(event)?.event;
+    let stream = resolve(handle)?;
+    session::get()?.post(&Command::StreamWaitEvent { stream, event })
+}
+
+/// Waits for all work of a device.
+pub(crate) fn synchronize_device(device: &Device) -> Result<()> {
+    let session = session::get()?;
+    session.call(&Command::DeviceSynchronize {
+        device: device.wire,
+    })?;
+    session.asynchronous_error(device.wire)
+}
+
+/// `cudaEventCreateWithFlags`.
+pub(crate) fn create_event(device: &Device, flags: u32) -> Result<u64> {
+    // An event for other processes has no timing (CUDA Runtime API, cudaEventCreateWithFlags).
+    if flags & !EVENT_FLAGS != 0 || flags & (DISABLE_TIMING | INTERPROCESS) == INTERPROCESS {
+        return Err(error::INVALID_VALUE);
+    }
+    let event = NEXT_EVENT.fetch_add(1, Ordering::Relaxed);
+    session::get()?.post(&Command::EventCreate {
+        event,
+        timing: flags & DISABLE_TIMING == 0,
+    })?;
+    let handle = EVENT_HANDLES + u64::from(event) * 16;
+    EVENTS.write().insert(
+        handle,
+        EventEntry {
+            event,
+            ordinal: device.ordinal,
+            wire: device.wire,
+            flags,
+        },
+    );
+    Ok(handle)
+}
+
+pub(crate) fn destroy_event(handle: u64) -> Result<()> {
+    let entry = EVENTS
+        .write()
+        .remove(&handle)
+        .ok_or(error::INVALID_HANDLE)?;
+    session::get()?.post(&Command::EventDestroy { event: entry.event })
+}
+
+pub(crate) fn event_entry(handle: u64) -> Result<EventEntry> {
+    EVENTS
+        .read()
+        .get(&handle)
+        .copied()
+        .ok_or(error::INVALID_HANDLE)
+}
+
+pub(crate) fn record_event(handle: u64, stream: u64) -> Result<()> {
+    let event = event_entry(handle)?;
+    let stream = resolve(stream)?;
+    if event.wire != stream.device {
+        return Err(error::INVALID_HANDLE);
+    }
+    session::get()?.post(&Command::EventRecord {
+        event: event.event,
+        stream,
+    })
+}
+
+pub(crate) fn synchronize_event(handle: u64) -> Result<()> {
+    let entry = event_entry(handle)?;
+    let session = session::get()?;
+    session.call(&Command::EventSynchronize { event: entry.event })?;
+    session.asynchronous_error(entry.wire)
+}
+
+pub(crate) fn query_event(handle: u64) -> Result<()> {
+    let entry = event_entry(handle)?;
+    let session = session::get()?;
+    session.asynchronous_error(entry.wire)?;
+    session.call(&Command::EventQuery { event: entry.event })?;
+    Ok(())
+}
+
+/// Milliseconds between two recorded events.
+pub(crate) fn elapsed(start: u64, end: u64) -> Result<f32> {
+    let (start, end) = (event_entry(start)?, event_entry(end)?);
+    if (start.flags | end.flags) & DISABLE_TIMING != 0 {
+        return Err(error::INVALID_HANDLE);
+    }
+    let command = Command::EventElapsed {
+        start: start.event,
+        end: end.event,
+    };
+    match session::get()?.call(&command)? {
+        Reply::Milliseconds(elapsed) => Ok(elapsed),
+        other => Err(unexpected("EventElapsed", &other)),
+    }
+}
+
+/// The device was reset: its streams and events are gone.
+pub(crate) fn forget(device: &Device) {
+    STREAMS.write().retain(|_, s| s.ordinal != device.ordinal);
+    EVENTS.write().retain(|_, e| e.ordinal != device.ordinal);
+    thread::with(|t| {
+        t.own_streams
+            .borrow_mut()
+            .retain(|&(d, _)| d != device.wire)
+    });
+}

@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! What CUDA keeps for each host thread: the current device or context, the last error, the launch
+//! that is being put together; and what we keep: which CUDA function is being executed.
+
+use std::cell::{Cell, RefCell};
+
+use vcuda_protocol::{Dim3, Status};
+
+use crate::contexts::Context;
+
+/// What `<<<grid, block, shared, stream>>>` said, until the launch that uses it
+/// (`__cudaPushCallConfiguration`, `cudaConfigureCall`).
+#[derive(Clone, Debug)]
+pub(crate) struct Configuration {
+    pub(crate) grid: Dim3,
+    pub(crate) block: Dim3,
+    pub(crate) shared: u64,
+    pub(crate) stream: u64,
+    /// Arguments from `cudaSetupArgument`, already laid out.
+    pub(crate) arguments: Vec<u8>,
+}
+
+/// Which stream a null stream handle means (CUDA Runtime API, "API synchronization behavior").
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum DefaultStream {
+    Legacy,
+    PerThread,
+}
+
+pub(crate) struct Thread {
+    /// The function that the program called, for the tag on its commands.
+    api: Cell<u16>,
+    id: Cell<u32>,
+    pub(crate) default_stream: Cell<DefaultStream>,
+    pub(crate) last_error: Cell<Status>,
+    /// The device of `cudaSetDevice`.
+    pub(crate) device: Cell<u32>,
+    /// Contexts pushed by the Driver API; the last is current.
+    pub(crate) contexts: RefCell<Vec<Context>>,
+    pub(crate) configurations: RefCell<Vec<Configuration>>,
+    /// This thread's own default stream on each device, by ordinal.
+    pub(crate) own_streams: RefCell<Vec<(u32, u32)>>,
+}
+
+thread_local! {
+    static THREAD: Thread = const {
+        Thread {
+            api: Cell::new(NO_API),
+            id: Cell::new(0),
+            default_stream: Cell::new(DefaultStream::Legacy),
+            last_error: Cell::new(Status::SUCCESS),
+            device: Cell::new(0),
+            contexts: RefCell::new(Vec::new()),
+            configurations: RefCell::new(Vec::new()),
+            own_streams: RefCell::new(Vec::new()),
+        }
+    };
+}
+
+/// A command that no CUDA function of the program caused.
+const NO_API: u16 = u16::MAX;
+
+/// The calling thread's state. `None` while the thread is being torn down.
+pub(crate) fn with<R>(f: impl FnOnce(&Thread) -> R) -> Option<R> {
+    THREAD.try_with(f).ok()
+}
+
+/// The tag of the commands that the calling thread issues: function and thread id.
+pub(crate) fn caller() -> (u16, u32) {
+    with(|t| {
+        if t.id.get() == 0 {
+            // SAFETY: gettid has no preconditions.
+            t.id.set(unsafe { libc::gettid() } as u32);
+        }
+        (t.api.get(), t.id.get())
+    })
+    .unwrap_or((NO_API, 0))
+}
+
+/// Runs an API function's body with its tag set. Only the outermost call counts: what vcuda calls
+/// on the way is not the program's doing.
+pub(crate) fn within<R>(api: u16, default: DefaultStream, body: impl FnOnce() -> R) -> R {
+    let outer = with(|t| {
+        let outer = (t.api.get(), t.default_stream.get());
+        if outer.0 == NO_API {
+            t.api.set(api);
+            t.default_stream.set(default);
+        }
+        outer
+    });
+    let result = body();
+    if let Some((NO_API, stream)) = outer {
+        with(|t| {
+            t.api.set(NO_API);
+            t.default_stream.set(stream);
+        });
+    }
+    result
+}
