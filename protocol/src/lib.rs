@@ -25,6 +25,7 @@ pub mod notify;
 pub mod ring;
 pub mod shared;
 pub mod slots;
+pub mod trace;
 pub mod types;
 pub mod wire;
 
