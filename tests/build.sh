@@ -122,7 +122,7 @@ eval "$("$tests/toolchain.sh")"
 shopt -s nullglob
 sources=("$tests"/programs/*.cu "$tests"/programs/{vcuda_only,clang}/*.cu "$tests"/programs/driver/*.cpp)
 wanted=" $* "
-common=$(cat "$tests/build.sh" "$tests"/programs/{,clang/}*.h "$tests"/programs/parts/* | sha256sum | cut -c1-64)
+common=$(cat "$tests/build.sh" "$tests"/programs/{,clang/,driver/}*.h "$tests"/programs/parts/* | sha256sum | cut -c1-64)
 jobs=${JOBS:-$(nproc)}
 [ "$jobs" -le 4 ] || jobs=4
 

@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+// nvcc: -arch=sm_80 --default-stream per-thread -Xcompiler -pthread
+//
+// With a default stream for each thread, launches without a stream are ordered within a thread and not across threads.
+
+#include "check_cuda.h"
+#include <atomic>
+#include <thread>
+
+__global__ void add(int *value, int amount) { *value += amount; }
+
+static std::atomic<bool> finished(false);
+
+static void CUDART_CB block(void *) {
+    while (!finished) usleep(1000);
+}
+
+static void work(int thread) {
+    int *device, value;
+    CUDA(cudaMalloc(&device, sizeof *device));
+    CUDA(cudaMemset(device, 0, sizeof *device));
+    for (int i = 0; i < 50; i++) add<<<1, 1>>>(device, thread);
+    LAUNCHED();
+    CUDA(cudaMemcpy(&value, device, sizeof value, cudaMemcpyDeviceToHost));
+    REQUIRE_EQUAL(value, 50 * thread);
+    CUDA(cudaStreamSynchronize(0));
+}
+
+int main() {
+    CUDA(cudaFree(nullptr));
+    // This thread's default stream is held; those of the others must not be.
+    CUDA(cudaLaunchHostFunc(0, block, nullptr));
+    std::thread first(work, 1), second(work, 2);
+    first.join();
+    second.join();
+    EXPECT(cudaStreamQuery(0), cudaErrorNotReady);
+    finished = true;
+    CUDA(cudaStreamSynchronize(0));
+    CUDA(cudaStreamQuery(0));
+    return pass();
+}

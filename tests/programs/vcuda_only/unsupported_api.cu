@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+// nvcc: -arch=sm_80
+//
+// A function that vcuda lacks returns cudaErrorNotSupported, claims nothing, and the program goes on.
+
+#include "check_cuda.h"
+
+__global__ void fill(int *values) { values[threadIdx.x] = 5; }
+
+int main() {
+    cudaGraph_t graph = (cudaGraph_t)0x77;
+    cudaArray_t array = (cudaArray_t)0x77;
+    for (int i = 0; i < 3; i++) {
+        EXPECT_LAST(cudaGraphCreate(&graph, 0), cudaErrorNotSupported);
+        cudaChannelFormatDesc format = {32, 0, 0, 0, cudaChannelFormatKindFloat};
+        EXPECT_LAST(cudaMallocArray(&array, &format, 16, 16), cudaErrorNotSupported);
+    }
+    int values[32], *device;
+    CUDA(cudaMalloc(&device, sizeof values));
+    fill<<<1, 32>>>(device);
+    LAUNCHED();
+    CUDA(cudaMemcpy(values, device, sizeof values, cudaMemcpyDeviceToHost));
+    for (int i = 0; i < 32; i++) REQUIRE_ELEMENT(values[i], 5, i);
+    return pass();
+}
