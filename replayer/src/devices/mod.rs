@@ -1,0 +1,185 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! What a session needs of a device.
+//!
+//! [`Device`] stands at the level of the CUDA Driver API: memory at addresses, modules, streams,
+//! events, launches. [`cpu::CpuDevice`] executes kernels on the processor, [`null::NullDevice`]
+//! checks and computes nothing.
+//!
+//! # Contract
+//! * Methods return at once; work happens in the order of its stream. A [`Completion`] is called
+//!   once, from any thread, possibly before the method returns, and holds no lock of the device.
+//! * What a method refuses, it refuses at once with a status and no effect. What fails later is
+//!   told to [`Faults`], before anything that waits for it completes.
+//! * One session calls a device's methods, one at a time, except [`Device::abort`] and
+//!   [`Device::host_free`], which any thread may call at any time.
+//! * The devices of a session belong together: each understands the events and addresses of the
+//!   others.
+//! * Numbers come from a guest: any value may arrive in any place. Handles are the device's own.
+
+use std::sync::Arc;
+
+use vcuda_protocol::shared::SharedMemory;
+use vcuda_protocol::{
+    Bytes, DeviceInfo, Dim3, Extent, FunctionInfo, GlobalInfo, MemoryInfo, ModuleInfo, Pitch,
+    Status,
+};
+
+pub mod cpu;
+pub mod null;
+
+mod allocations;
+
+/// What a device names by itself.
+macro_rules! handles {
+    ($($(#[$doc:meta])* $name:ident),*) => {
+        $($(#[$doc])* #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)] pub struct $name(pub u64);)*
+    };
+}
+
+handles!(
+    /// A stream of one device.
+    StreamHandle,
+    /// An event.
+    EventHandle,
+    /// A loaded module.
+    ModuleHandle,
+    /// A kernel of a loaded module.
+    FunctionHandle
+);
+
+/// Called when work has finished, with the device's error if it has one.
+pub type Completion = Box<dyn FnOnce(Result<(), Status>) + Send>;
+
+/// Learns what went wrong after a method had returned.
+pub trait Faults: Send + Sync {
+    /// Work that was issued with `tag` failed.
+    fn fault(&self, tag: u64, status: Status);
+}
+
+/// When memory comes and goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// After all work that was issued before on every stream, before all that is issued later.
+    Device,
+    /// In the order of a stream (CUDA Driver API, "Stream Ordered Memory Allocator").
+    Stream(StreamHandle),
+}
+
+/// One side of a copy.
+#[derive(Clone)]
+pub enum Operand {
+    /// Memory that the devices know by address: their own, and pinned or managed memory.
+    Device { address: u64, pitch: Pitch },
+    /// Host memory, from `offset` on. The range is checked already.
+    Host {
+        memory: SharedMemory,
+        offset: u64,
+        pitch: Pitch,
+    },
+}
+
+/// A launch, as it was asked for.
+#[derive(Clone, Debug)]
+pub struct LaunchRequest {
+    pub function: FunctionHandle,
+    pub grid: Dim3,
+    pub block: Dim3,
+    pub dynamic_shared: u32,
+    pub cooperative: bool,
+    /// The packed argument buffer.
+    pub params: Bytes,
+}
+
+/// A device. See the [module](self) for the contract.
+pub trait Device: Send + Sync {
+    /// Says who learns of faults. Called once, before anything else.
+    fn attach(&self, faults: Arc<dyn Faults>);
+    /// What the device is. Does not change.
+    fn info(&self) -> DeviceInfo;
+    /// Frees all that the session holds on the device, once the work issued before has ended, and
+    /// clears its error. What is issued afterwards waits for it. All handles but the legacy
+    /// stream's become invalid at once.
+    fn reset(&self, done: Completion);
+    /// Ends running kernels and skips all work that is issued or will be: the session is over.
+    fn abort(&self);
+    /// Calls back when all work issued before on the device has finished.
+    fn synchronize(&self, done: Completion);
+
+    fn memory_info(&self) -> MemoryInfo;
+    /// Allocates at an address within [`DeviceInfo::heap_base`] and `heap_len`.
+    fn allocate(&self, address: u64, size: u64, order: Order, tag: u64) -> Result<(), Status>;
+    fn free(&self, address: u64, order: Order) -> Result<(), Status>;
+    /// Whether a range lies within one allocation or variable, as of what was issued.
+    fn holds(&self, address: u64, len: u64) -> bool;
+    /// Makes a range of the window known to the device, by its address.
+    fn host_allocate(&self, address: u64, size: u64) -> Result<(), Status>;
+    /// Forgets it. The caller has waited for the work that uses it.
+    fn host_free(&self, address: u64);
+
+    /// Copies a box. Both operands have its extent.
+    fn copy(
+        &self,
+        stream: StreamHandle,
+        dst: Operand,
+        src: Operand,
+        extent: Extent,
+        tag: u64,
+    ) -> Result<(), Status>;
+    /// Fills a box with the low `element` (1, 2 or 4) bytes of `value`; `extent.width` counts bytes.
+    fn fill(
+        &self,
+        stream: StreamHandle,
+        place: (u64, Pitch),
+        value: u32,
+        element: u8,
+        extent: Extent,
+        tag: u64,
+    ) -> Result<(), Status>;
+    /// Calls `function` in the order of a stream. It is told whether the device is well.
+    fn host_function(&self, stream: StreamHandle, function: Completion) -> Result<(), Status>;
+
+    /// The legacy default stream, which is always there.
+    fn legacy_stream(&self) -> StreamHandle;
+    fn stream_create(&self, blocking: bool, priority: i32) -> Result<StreamHandle, Status>;
+    /// The stream's work still runs to its end.
+    fn stream_destroy(&self, stream: StreamHandle) -> Result<(), Status>;
+    /// Whether all work issued before on the stream has finished.
+    fn stream_query(&self, stream: StreamHandle) -> Result<bool, Status>;
+    fn stream_synchronize(&self, stream: StreamHandle, done: Completion) -> Result<(), Status>;
+    fn stream_wait_event(&self, stream: StreamHandle, event: EventHandle) -> Result<(), Status>;
+
+    fn event_create(&self, timing: bool) -> Result<EventHandle, Status>;
+    fn event_destroy(&self, event: EventHandle) -> Result<(), Status>;
+    fn event_record(&self, event: EventHandle, stream: StreamHandle) -> Result<(), Status>;
+    /// Whether the work before the latest record has finished; true if there was none.
+    fn event_query(&self, event: EventHandle) -> Result<bool, Status>;
+    fn event_synchronize(&self, event: EventHandle, done: Completion) -> Result<(), Status>;
+    /// Milliseconds between two records (`cuEventElapsedTime`).
+    fn event_elapsed(&self, start: EventHandle, end: EventHandle) -> Result<f32, Status>;
+
+    /// Loads a fat binary, PTX text or cubin. The second value says how that went, in any case.
+    fn module_load(&self, image: &[u8]) -> (Option<ModuleHandle>, ModuleInfo);
+    /// The module's functions and variables become invalid at once; work that uses them ends well.
+    fn module_unload(&self, module: ModuleHandle) -> Result<(), Status>;
+    fn function(
+        &self,
+        module: ModuleHandle,
+        name: &str,
+    ) -> Result<(FunctionHandle, FunctionInfo), Status>;
+    fn global(&self, module: ModuleHandle, name: &str) -> Result<GlobalInfo, Status>;
+    /// Sets a `CUfunction_attribute`.
+    fn function_set_attribute(
+        &self,
+        function: FunctionHandle,
+        attribute: u32,
+        value: i32,
+    ) -> Result<(), Status>;
+    /// Blocks that fit one multiprocessor.
+    fn occupancy(
+        &self,
+        function: FunctionHandle,
+        block_size: u32,
+        dynamic_shared: u64,
+    ) -> Result<u32, Status>;
+    fn launch(&self, stream: StreamHandle, request: LaunchRequest, tag: u64) -> Result<(), Status>;
+}

@@ -1,0 +1,205 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Copies: from places that the client names to operands that devices understand.
+
+use vcuda_protocol::shared::SharedMemory;
+use vcuda_protocol::{Bytes, Extent, Place, Reply, Status, Stream};
+
+use super::shared::Ticket;
+use super::{Outcome, Session};
+use crate::devices::{Completion, Operand};
+use crate::rows::Rows;
+use crate::status;
+use crate::window::read_in_pieces;
+
+/// A place, checked.
+struct Side {
+    operand: Operand,
+    /// Where its bytes lie in memory that this process can read, if they do.
+    host: Option<(SharedMemory, u64, Rows)>,
+    /// Whether an observer does not see the bytes otherwise.
+    observed: bool,
+}
+
+impl Session {
+    pub(super) fn copy(
+        &mut self,
+        ticket: Ticket,
+        stream: Stream,
+        dst: Place,
+        src: Place,
+        extent: Extent,
+        release: Option<u32>,
+    ) -> Outcome {
+        let outcome = self.issue_copy(ticket, stream, dst, src, extent, release);
+        if let (Some(chunk), Ok(Some(_)) | Err(_)) = (release, &outcome) {
+            self.shared.outbox.release(chunk);
+        }
+        outcome
+    }
+
+    fn issue_copy(
+        &mut self,
+        ticket: Ticket,
+        stream: Stream,
+        dst: Place,
+        src: Place,
+        extent: Extent,
+        release: Option<u32>,
+    ) -> Outcome {
+        let handle = self.stream(stream)?;
+        let to_reply = matches!(dst, Place::Reply);
+        let bytes = extent.bytes().ok_or(status::INVALID_VALUE)?;
+        if bytes == 0 {
+            let nothing = match to_reply {
+                true => Reply::Data(Bytes::default()),
+                false => Reply::Done,
+            };
+            return Ok(Some(nothing));
+        }
+        let src = self.source(src, extent)?;
+        let dst = match dst {
+            Place::Reply => self.reply(stream.device, &src, extent)?,
+            Place::Inline(_) => return Err(status::INVALID_VALUE),
+            place => self.place(place, extent)?,
+        };
+        let device = self.device(stream.device)?;
+
+        if let Some(observer) = self.shared.observer.clone()
+            && src.observed
+            && let Some((memory, offset, rows)) = src.host
+        {
+            let look: Completion = Box::new(move |health| {
+                if health.is_ok() {
+                    read_in_pieces(&memory, offset, rows, |position, bytes| {
+                        observer.input(ticket.sequence, position, bytes);
+                    });
+                }
+            });
+            device.host_function(handle, look)?;
+        }
+
+        device.copy(handle, dst.operand, src.operand, extent, ticket.sequence)?;
+
+        if let Some(observer) = self.shared.observer.clone()
+            && dst.observed
+            && let Some((memory, offset, rows)) = dst.host.clone()
+        {
+            let look: Completion = Box::new(move |health| {
+                if health.is_ok() {
+                    read_in_pieces(&memory, offset, rows, |position, bytes| {
+                        observer.output(ticket.sequence, position, bytes);
+                    });
+                }
+            });
+            device.host_function(handle, look)?;
+        }
+
+        if ticket.slot.is_none() && release.is_none() {
+            return Ok(None);
+        }
+        let shared = self.shared.clone();
+        let reply = dst.host.filter(|_| to_reply);
+        let done: Completion = Box::new(move |health| {
+            if let Some(chunk) = release {
+                shared.outbox.release(chunk);
+            }
+            if ticket.slot.is_some() {
+                let reply = health.and_then(|()| match reply {
+                    None => Ok(Reply::Done),
+                    Some((memory, offset, _)) => {
+                        let mut data = vec![0; bytes as usize];
+                        let read = memory.read(offset as usize, &mut data);
+                        read.then_some(Reply::Data(Bytes(data)))
+                            .ok_or(status::UNKNOWN)
+                    }
+                });
+                shared.settle(ticket, reply);
+            }
+        });
+        device.stream_synchronize(handle, done)?;
+        Ok(None)
+    }
+
+    fn source(&self, place: Place, extent: Extent) -> Result<Side, Status> {
+        let Place::Inline(Bytes(bytes)) = place else {
+            return self.place(place, extent);
+        };
+        if extent.bytes() != Some(bytes.len() as u64) {
+            return Err(status::INVALID_VALUE);
+        }
+        let memory = SharedMemory::anonymous(bytes.len());
+        let rows = Rows::packed(extent).ok_or(status::INVALID_VALUE)?;
+        if !memory.write(0, &bytes) {
+            return Err(status::INVALID_VALUE);
+        }
+        Ok(Side {
+            operand: host_operand(&memory, rows),
+            host: Some((memory, 0, rows)),
+            observed: false,
+        })
+    }
+
+    /// The memory for a reply, once it is known that the source has as much to give.
+    fn reply(&self, device: u32, src: &Side, extent: Extent) -> Result<Side, Status> {
+        let rows = Rows::packed(extent).ok_or(status::INVALID_VALUE)?;
+        if let Operand::Device { address, pitch } = src.operand {
+            let span = Rows::new(extent, pitch)
+                .ok_or(status::INVALID_VALUE)?
+                .span();
+            if !self.device(device)?.holds(address, span) {
+                return Err(status::INVALID_VALUE);
+            }
+        }
+        let memory = SharedMemory::anonymous(rows.bytes() as usize);
+        Ok(Side {
+            operand: host_operand(&memory, rows),
+            host: Some((memory, 0, rows)),
+            observed: true,
+        })
+    }
+
+    fn place(&self, place: Place, extent: Extent) -> Result<Side, Status> {
+        let (offset, pitch, address) = match place {
+            Place::Device { address, pitch } => match self.window.offset_of(address) {
+                Some(offset) => (offset, pitch, Some(address)),
+                None => {
+                    Rows::new(extent, pitch).ok_or(status::INVALID_VALUE)?;
+                    return Ok(Side {
+                        operand: Operand::Device { address, pitch },
+                        host: None,
+                        observed: false,
+                    });
+                }
+            },
+            Place::Window { offset, pitch } => (offset, pitch, None),
+            Place::Inline(_) | Place::Reply => return Err(status::INVALID_VALUE),
+        };
+        let rows = Rows::new(extent, pitch).ok_or(status::INVALID_VALUE)?;
+        if !self.window.holds(offset, rows.span()) {
+            return Err(status::INVALID_VALUE);
+        }
+        let memory = self.window.memory.clone();
+        let operand = match address {
+            // The device knows what of the window is allocated.
+            Some(address) => Operand::Device { address, pitch },
+            None => Operand::Host {
+                memory: memory.clone(),
+                offset,
+                pitch,
+            },
+        };
+        Ok(Side {
+            operand,
+            host: Some((memory, offset, rows)),
+            observed: true,
+        })
+    }
+}
+
+fn host_operand(memory: &SharedMemory, rows: Rows) -> Operand {
+    Operand::Host {
+        memory: memory.clone(),
+        offset: 0,
+        pitch: rows.pitch(),
+    }
+}
