@@ -18,10 +18,15 @@ static void allocation() {
     EXPECT_LAST(cudaMalloc(&pointer, ~(size_t)0), cudaErrorMemoryAllocation);
     EXPECT_LAST(cudaMallocHost((void **)nullptr, 16), cudaErrorInvalidValue);
     EXPECT_LAST(cudaHostAlloc(&pointer, 16, 0x1000), cudaErrorInvalidValue);
+    EXPECT_LAST(cudaMallocHost(&pointer, (size_t)1 << 50), cudaErrorMemoryAllocation);
+    CUDA(cudaMallocHost(&pointer, 0));
+    REQUIRE(pointer == nullptr);
     CUDA(cudaFree(nullptr));
     CUDA(cudaFreeHost(nullptr));
     EXPECT_LAST(cudaFree((void *)0x1234), cudaErrorInvalidValue);
     EXPECT_LAST(cudaFreeHost(host), cudaErrorInvalidValue);
+    EXPECT_LAST(cudaHostUnregister(nullptr), cudaErrorInvalidValue);
+    EXPECT_LAST(cudaHostGetDevicePointer(&pointer, host, 0), cudaErrorInvalidValue);
     char *device;
     CUDA(cudaMalloc(&device, 1000));
     EXPECT_LAST(cudaFree(device + 16), cudaErrorInvalidValue);
@@ -35,7 +40,13 @@ static void copies() {
     CUDA(cudaMalloc(&freed, 64 << 20));
     CUDA(cudaFree(freed));
     CUDA(cudaMemcpy(device, host, 0, cudaMemcpyHostToDevice));
+    CUDA(cudaMemcpy(nullptr, nullptr, 0, cudaMemcpyHostToDevice));
     CUDA(cudaMemset(device, 0, 0));
+    CUDA(cudaMemset(nullptr, 0, 0));
+    CUDA(cudaMemcpy(host, host + 64, 16, cudaMemcpyHostToHost));
+    CUDA(cudaMemcpy(host, host + 64, 16, cudaMemcpyDefault));
+    EXPECT_LAST(cudaMemcpy(host, host + 64, 16, cudaMemcpyDeviceToDevice), cudaErrorInvalidValue);
+    EXPECT_LAST(cudaMemcpyAsync(device, host, 16, (cudaMemcpyKind)9, 0), cudaErrorInvalidMemcpyDirection);
     EXPECT_LAST(cudaMemcpy(nullptr, host, 16, cudaMemcpyHostToDevice), cudaErrorInvalidValue);
     EXPECT_LAST(cudaMemcpy(device, nullptr, 16, cudaMemcpyHostToDevice), cudaErrorInvalidValue);
     EXPECT_LAST(cudaMemcpy(device, host, 16, (cudaMemcpyKind)77), cudaErrorInvalidMemcpyDirection);
@@ -53,26 +64,28 @@ static void copies() {
     CUDA(cudaFree(device));
 }
 
+// CUDA 13.0 gives cudaErrorInvalidValue to a wrong configuration where earlier versions gave cudaErrorInvalidConfiguration.
 static void launches() {
     int *device;
     CUDA(cudaMalloc(&device, sizeof(int)));
     touch<<<1, 1025>>>(device);
-    EXPECT(cudaGetLastError(), cudaErrorInvalidConfiguration);
+    EXPECT(cudaGetLastError(), cudaErrorInvalidValue);
     touch<<<1, dim3(1, 1, 65)>>>(device);
-    EXPECT(cudaGetLastError(), cudaErrorInvalidConfiguration);
+    EXPECT(cudaGetLastError(), cudaErrorInvalidValue);
     touch<<<0, 32>>>(device);
-    EXPECT(cudaGetLastError(), cudaErrorInvalidConfiguration);
+    EXPECT(cudaGetLastError(), cudaErrorInvalidValue);
     touch<<<1, 0>>>(device);
-    EXPECT(cudaGetLastError(), cudaErrorInvalidConfiguration);
+    EXPECT(cudaGetLastError(), cudaErrorInvalidValue);
     touch<<<dim3(1, 65536), 1>>>(device);
-    EXPECT(cudaGetLastError(), cudaErrorInvalidConfiguration);
+    EXPECT(cudaGetLastError(), cudaErrorInvalidValue);
     touch<<<1, 32, 1 << 20>>>(device);
     EXPECT(cudaGetLastError(), cudaErrorInvalidValue);
     EXPECT_LAST(cudaLaunchKernel((const void *)nullptr, dim3(1), dim3(1), nullptr, 0, 0), cudaErrorInvalidDeviceFunction);
     void *arguments[] = {&device};
-    EXPECT_LAST(cudaLaunchKernel((const void *)host, dim3(1), dim3(1), arguments, 0, 0), cudaErrorInvalidDeviceFunction);
+    EXPECT_LAST(cudaLaunchKernel((const void *)host, dim3(1), dim3(1), arguments, 0, 0), cudaErrorInvalidResourceHandle);
+    EXPECT_LAST(cudaLaunchKernel((const void *)touch, dim3(1), dim3(1), nullptr, 0, 0), cudaErrorInvalidValue); // parameters missing
     cudaFuncAttributes attributes;
-    EXPECT_LAST(cudaFuncGetAttributes(&attributes, (const void *)host), cudaErrorInvalidDeviceFunction);
+    EXPECT_LAST(cudaFuncGetAttributes(&attributes, (const void *)host), cudaErrorInvalidResourceHandle);
     // A refused launch leaves the device as it was.
     CUDA(cudaMemset(device, 0, sizeof(int)));
     touch<<<1, 1>>>(device);
@@ -100,7 +113,6 @@ static void null_pointers() {
     EXPECT_LAST(cudaGetDevice(nullptr), cudaErrorInvalidValue);
     EXPECT_LAST(cudaGetDeviceProperties(nullptr, 0), cudaErrorInvalidValue);
     EXPECT_LAST(cudaDeviceGetAttribute(nullptr, cudaDevAttrWarpSize, 0), cudaErrorInvalidValue);
-    EXPECT_LAST(cudaMemGetInfo(nullptr, nullptr), cudaErrorInvalidValue);
     EXPECT_LAST(cudaStreamCreate(nullptr), cudaErrorInvalidValue);
     EXPECT_LAST(cudaEventCreate(nullptr), cudaErrorInvalidValue);
     EXPECT_LAST(cudaEventElapsedTime(nullptr, nullptr, nullptr), cudaErrorInvalidValue);
@@ -113,6 +125,8 @@ static void null_pointers() {
     EXPECT_LAST(cudaEventQuery(nullptr), cudaErrorInvalidResourceHandle);
     EXPECT_LAST(cudaEventDestroy(nullptr), cudaErrorInvalidResourceHandle);
     EXPECT_LAST(cudaStreamDestroy(nullptr), cudaErrorInvalidResourceHandle);
+    EXPECT_LAST(cudaStreamDestroy(cudaStreamLegacy), cudaErrorInvalidResourceHandle);
+    EXPECT_LAST(cudaStreamDestroy(cudaStreamPerThread), cudaErrorInvalidResourceHandle);
     EXPECT_LAST(cudaStreamWaitEvent(0, nullptr, 0), cudaErrorInvalidResourceHandle);
     EXPECT_LAST(cudaLaunchHostFunc(0, nullptr, nullptr), cudaErrorInvalidValue);
 }

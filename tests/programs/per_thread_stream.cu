@@ -15,22 +15,26 @@ static void CUDART_CB block(void *) {
     while (!finished) usleep(1000);
 }
 
-static void work(int thread) {
-    int *device, value;
-    CUDA(cudaMalloc(&device, sizeof *device));
+static void work(int *device, int thread) {
     CUDA(cudaMemset(device, 0, sizeof *device));
     for (int i = 0; i < 50; i++) add<<<1, 1>>>(device, thread);
     LAUNCHED();
+    int value;
     CUDA(cudaMemcpy(&value, device, sizeof value, cudaMemcpyDeviceToHost));
     REQUIRE_EQUAL(value, 50 * thread);
     CUDA(cudaStreamSynchronize(0));
 }
 
 int main() {
-    CUDA(cudaFree(nullptr));
+    // What may wait for the whole device comes first: allocation, and the first launch, which loads the kernel.
+    int *device;
+    CUDA(cudaMalloc(&device, 2 * sizeof *device));
+    add<<<1, 1>>>(device, 0);
+    LAUNCHED();
+    CUDA(cudaDeviceSynchronize());
     // This thread's default stream is held; those of the others must not be.
     CUDA(cudaLaunchHostFunc(0, block, nullptr));
-    std::thread first(work, 1), second(work, 2);
+    std::thread first(work, device, 1), second(work, device + 1, 2);
     first.join();
     second.join();
     EXPECT(cudaStreamQuery(0), cudaErrorNotReady);

@@ -140,7 +140,7 @@ static void jit_logs() {
     EXPECT(cuModuleLoadDataEx(&module, BROKEN, 6, options, values), CUDA_ERROR_INVALID_PTX);
     REQUIRE(strlen(errors) > 0 && strlen(errors) < sizeof errors);
     REQUIRE(strstr(errors, "5") != nullptr); // names the line
-    REQUIRE_EQUAL((size_t)values[1], strlen(errors) + 1);
+    REQUIRE_EQUAL((size_t)values[1], strlen(errors));
 
     // A buffer that is too small is filled as far as it goes, and ends with a zero.
     char small[8];
@@ -286,7 +286,7 @@ static void procedure_addresses() {
     CU(allocate(&pointer, 64));
     CU(cuMemFree(pointer));
     void *nothing = &pointer;
-    EXPECT(cuGetProcAddress("cuNoSuchFunction", &nothing, 12000, CU_GET_PROC_ADDRESS_DEFAULT, &status), CUDA_ERROR_NOT_FOUND);
+    CU(cuGetProcAddress("cuNoSuchFunction", &nothing, 12000, CU_GET_PROC_ADDRESS_DEFAULT, &status)); // said by the status alone
     REQUIRE_EQUAL(status, CU_GET_PROC_ADDRESS_SYMBOL_NOT_FOUND);
     REQUIRE(nothing == nullptr);
 }
