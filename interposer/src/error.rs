@@ -35,4 +35,5 @@ statuses! {
     NO_DEVICE,
     OUT_OF_MEMORY,
     UNKNOWN,
+    UNSUPPORTED_LIMIT,
 }

@@ -15,7 +15,11 @@ use parking_lot::{Mutex, RwLock};
 use vcuda_protocol::{Bytes, Command, FunctionInfo, GlobalInfo, Image, ModuleInfo, Reply, Status};
 
 use crate::contexts::{Device, unexpected};
-use crate::{Result, error, memory, session};
+use crate::{Result, error, libraries, memory, session};
+
+/// Modules are handed to the program 16 apart from here, functions from there.
+const MODULE_HANDLES: u64 = 0x776d_0000_0000;
+const FUNCTION_HANDLES: u64 = 0x7766_0000_0000;
 
 /// A module that is loaded on a device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +27,13 @@ pub(crate) struct Module {
     pub(crate) id: u32,
     /// The device's number for the program.
     pub(crate) ordinal: u32,
+}
+
+impl Module {
+    /// The `CUmodule` that names it, once it is [open](open).
+    fn handle(self) -> u64 {
+        MODULE_HANDLES + u64::from(self.id) * 16
+    }
 }
 
 /// A kernel of a loaded module.
@@ -36,6 +47,41 @@ pub(crate) struct Function {
     pub(crate) max_dynamic_shared: AtomicI32,
     pub(crate) carveout: AtomicI32,
 }
+
+impl Function {
+    /// The `CUfunction` that names it, also for `cudaGetFuncBySymbol`.
+    pub(crate) fn handle(&self) -> u64 {
+        FUNCTION_HANDLES + u64::from(self.id) * 16
+    }
+}
+
+/// The functions of loaded modules that were looked up.
+#[derive(Default)]
+struct Functions {
+    by_handle: HashMap<u64, Arc<Function>>,
+    /// By module id and name.
+    by_name: HashMap<(u32, String), Arc<Function>>,
+}
+
+impl Functions {
+    /// Keeps those of the modules that `stay` holds for.
+    fn retain(&mut self, stay: impl Fn(Module) -> bool) {
+        self.by_handle.retain(|_, f| stay(f.module));
+        self.by_name.retain(|_, f| stay(f.module));
+    }
+}
+
+static LOOKED_UP: LazyLock<RwLock<Functions>> = LazyLock::new(RwLock::default);
+
+/// A module that the Driver API may name by its handle.
+#[derive(Clone, Copy)]
+struct Open {
+    module: Module,
+    /// Whether it belongs to a library, which alone may unload it.
+    of_library: bool,
+}
+
+static OPEN: LazyLock<RwLock<HashMap<u64, Open>>> = LazyLock::new(RwLock::default);
 
 static NEXT_MODULE: AtomicU32 = AtomicU32::new(1);
 static NEXT_FUNCTION: AtomicU32 = AtomicU32::new(1);
@@ -75,11 +121,61 @@ pub(crate) fn load(device: &Device, image: &[u8]) -> Result<(Module, ModuleInfo)
 }
 
 pub(crate) fn unload(module: Module) -> Result<()> {
+    LOOKED_UP.write().retain(|m| m != module);
+    OPEN.write().remove(&module.handle());
     session::get()?.post(&Command::ModuleUnload { module: module.id })
 }
 
-/// Looks a kernel up in a module.
+/// Gives the program a handle of a module (`CUmodule`).
+pub(crate) fn open(module: Module, of_library: bool) -> u64 {
+    let handle = module.handle();
+    OPEN.write().insert(handle, Open { module, of_library });
+    handle
+}
+
+/// The module of a `CUmodule`.
+pub(crate) fn opened(handle: u64) -> Result<Module> {
+    let found = OPEN.read().get(&handle).copied();
+    found.map(|open| open.module).ok_or(error::INVALID_HANDLE)
+}
+
+/// `cuModuleUnload`. The module of a library goes with its library.
+pub(crate) fn close(handle: u64) -> Result<()> {
+    let found = OPEN.read().get(&handle).copied();
+    match found {
+        Some(open) if !open.of_library => unload(open.module),
+        _ => Err(error::INVALID_HANDLE),
+    }
+}
+
+/// The kernel that any of CUDA's handles means on a device: a `CUfunction`, which is of one device
+/// already, a `CUkernel` of a library, or a kernel's host stub, whose address is also its
+/// `cudaKernel_t`.
+pub(crate) fn kernel(device: &Device, handle: u64) -> Result<Arc<Function>> {
+    if let Some(function) = FUNCTIONS.read().get(&(device.ordinal, handle)) {
+        return Ok(function.clone());
+    }
+    if let Ok(function) = function_of(handle) {
+        return Ok(function);
+    }
+    match libraries::kernel(device, handle)? {
+        Some(function) => Ok(function),
+        None => registered_function(device, handle),
+    }
+}
+
+/// The function of a `CUfunction`.
+pub(crate) fn function_of(handle: u64) -> Result<Arc<Function>> {
+    let found = LOOKED_UP.read().by_handle.get(&handle).cloned();
+    found.ok_or(error::INVALID_HANDLE)
+}
+
+/// Looks a kernel up in a module. Each has one handle, however often it is looked up.
 pub(crate) fn function(module: Module, name: &str) -> Result<Arc<Function>> {
+    let key = (module.id, name.to_owned());
+    if let Some(function) = LOOKED_UP.read().by_name.get(&key) {
+        return Ok(function.clone());
+    }
     let id = NEXT_FUNCTION.fetch_add(1, Ordering::Relaxed);
     let command = Command::FunctionGet {
         module: module.id,
@@ -87,14 +183,21 @@ pub(crate) fn function(module: Module, name: &str) -> Result<Arc<Function>> {
         name: name.to_owned(),
     };
     match session::get()?.call(&command)? {
-        Reply::Function(info) => Ok(Arc::new(Function {
-            id,
-            module,
-            name: name.to_owned(),
-            info,
-            max_dynamic_shared: AtomicI32::new(-1),
-            carveout: AtomicI32::new(-1),
-        })),
+        Reply::Function(info) => {
+            let found = Arc::new(Function {
+                id,
+                module,
+                name: name.to_owned(),
+                info,
+                max_dynamic_shared: AtomicI32::new(-1),
+                carveout: AtomicI32::new(-1),
+            });
+            let mut looked_up = LOOKED_UP.write();
+            // Two threads may have looked at once; both must go on with one.
+            let kept = looked_up.by_name.entry(key).or_insert(found).clone();
+            looked_up.by_handle.insert(kept.handle(), kept.clone());
+            Ok(kept)
+        }
         other => Err(unexpected("FunctionGet", &other)),
     }
 }
@@ -134,6 +237,11 @@ pub(crate) unsafe fn image_at(image: *const c_void) -> Result<&'static [u8]> {
         // The fat binary header: magic, version, header size, bytes after the header.
         (0x50, 0xed) if number(0, 4) == 0xba55_ed50 => number(6, 2).checked_add(number(8, 8)),
         // ELF64: the section header table ends a cubin (gabi, "ELF header").
+        // A wrapper as nvcc makes it leads to its fat binary.
+        (0xb1, b'C') if number(0, 4) == u64::from(WRAPPER_MAGIC) => {
+            // SAFETY: the data of a wrapper is a fat binary, which is no wrapper again.
+            return unsafe { image_at(number(8, 8) as *const c_void) };
+        }
         (0x7f, b'E') if number(0, 4) == 0x464c_457f => {
             let table = |offset, entry, count| {
                 number(offset, 8).checked_add(number(entry, 2) * number(count, 2))
@@ -169,17 +277,26 @@ pub(crate) struct FatBinaryWrapper {
 
 const WRAPPER_MAGIC: u32 = 0x4662_43b1;
 
-/// A registered fat binary. Its address is the handle that the program keeps.
+/// Where a fat binary's bytes are.
+enum Data {
+    /// In the program's image, where they stay.
+    Registered(*const c_void),
+    /// A copy, because the program may free its own.
+    Copied(Vec<u8>),
+}
+
+/// A fat binary that loads on each device when something of it is first used there: one that the
+/// program registered, whose address is the handle that the program keeps, or a library's.
 pub(crate) struct FatBinary {
-    data: *const c_void,
+    data: Data,
     /// The module on each device that has it, by ordinal, or why it did not load.
     modules: Mutex<Vec<(u32, std::result::Result<Module, Status>)>>,
 }
 
-// SAFETY: `data` points into the program's image, which is not changed.
-unsafe impl Send for FatBinary {}
-// SAFETY: as above; the rest is behind a lock.
-unsafe impl Sync for FatBinary {}
+// SAFETY: the pointer leads into the program's image, which is not changed.
+unsafe impl Send for Data {}
+// SAFETY: as above.
+unsafe impl Sync for Data {}
 
 #[derive(Clone)]
 struct Registered {
@@ -198,6 +315,9 @@ static REGISTRY: LazyLock<RwLock<Registry>> = LazyLock::new(RwLock::default);
 /// Functions that were looked up, by device ordinal and host stub.
 static FUNCTIONS: LazyLock<RwLock<HashMap<(u32, u64), Arc<Function>>>> =
     LazyLock::new(RwLock::default);
+
+/// Variables that were looked up, by device ordinal and host shadow.
+static GLOBALS: LazyLock<RwLock<HashMap<(u32, u64), GlobalInfo>>> = LazyLock::new(RwLock::default);
 
 /// `__cudaRegisterFatBinary`. The registration is never dropped: programs unregister while they
 /// exit, when other threads may still launch.
@@ -218,7 +338,7 @@ pub(crate) unsafe fn register_fat_binary(wrapper: *const FatBinaryWrapper) -> *m
         return std::ptr::null_mut();
     }
     let binary: &'static FatBinary = Box::leak(Box::new(FatBinary {
-        data: wrapper.data,
+        data: Data::Registered(wrapper.data),
         modules: Mutex::default(),
     }));
     BINARIES.lock().push(binary);
@@ -274,33 +394,101 @@ pub(crate) fn register_variable(
 }
 
 impl FatBinary {
+    /// A library's image.
+    pub(crate) fn copied(image: &[u8]) -> Self {
+        FatBinary {
+            data: Data::Copied(image.to_vec()),
+            modules: Mutex::default(),
+        }
+    }
+
     /// The module on a device, loaded if it is not yet.
-    pub(crate) fn module(&'static self, device: &Device) -> Result<Module> {
+    pub(crate) fn module(&self, device: &Device) -> Result<Module> {
+        self.load(device, |info| {
+            eprintln!(
+                "vcuda: a fat binary did not load: {}",
+                info.error_log.trim_end()
+            );
+        })
+    }
+
+    /// Like [`FatBinary::module`]; `failed` sees why it did not load, the first time.
+    pub(crate) fn load(&self, device: &Device, failed: impl FnOnce(&ModuleInfo)) -> Result<Module> {
         let mut modules = self.modules.lock();
         if let Some(&(_, module)) = modules.iter().find(|&&(d, _)| d == device.ordinal) {
             return module;
         }
-        // SAFETY: the data of a registered wrapper is a fat binary.
-        let image = unsafe { image_at(self.data) }?;
+        let image = match &self.data {
+            // SAFETY: the data of a registered wrapper is a fat binary.
+            &Data::Registered(data) => unsafe { image_at(data) }?,
+            Data::Copied(image) => image,
+        };
         let (module, info) = load(device, image)?;
         let outcome = match info.status {
             Status::SUCCESS => Ok(module),
             status => {
-                eprintln!(
-                    "vcuda: a fat binary did not load: {}",
-                    info.error_log.trim_end()
-                );
+                failed(&info);
                 Err(status)
             }
         };
         modules.push((device.ordinal, outcome));
         outcome
     }
+
+    /// Unloads it from all devices.
+    pub(crate) fn unload(&self) -> Result<()> {
+        let modules = std::mem::take(&mut *self.modules.lock());
+        modules
+            .into_iter()
+            .filter_map(|(_, module)| module.ok())
+            .try_for_each(unload)
+    }
+
+    /// The device was reset.
+    pub(crate) fn forget(&self, device: &Device) {
+        self.modules.lock().retain(|&(d, _)| d != device.ordinal);
+    }
 }
 
 /// Whether a host address is a registered kernel.
 pub(crate) fn is_kernel(host: u64) -> bool {
     REGISTRY.read().kernels.contains_key(&host)
+}
+
+/// Functions that the program has a handle of (`CUfunction`, `cudaFunction_t`).
+static HANDLES: LazyLock<RwLock<HashMap<u64, Arc<Function>>>> = LazyLock::new(RwLock::default);
+const FUNCTION_HANDLES: u64 = 0x7766_0000_0000;
+
+/// The handle that stands for a function in both APIs. The same function has the same one.
+pub(crate) fn handle_of(function: &Arc<Function>) -> u64 {
+    let handle = FUNCTION_HANDLES + u64::from(function.id) * 16;
+    HANDLES.write().insert(handle, function.clone());
+    handle
+}
+
+/// The function of a handle.
+pub(crate) fn function_at(handle: u64) -> Result<Arc<Function>> {
+    HANDLES
+        .read()
+        .get(&handle)
+        .cloned()
+        .ok_or(error::INVALID_HANDLE)
+}
+
+/// The handles of a module's functions mean nothing any more.
+pub(crate) fn forget_handles(gone: impl Fn(&Function) -> bool) {
+    HANDLES.write().retain(|_, function| !gone(function));
+}
+
+/// The kernel that the Runtime API means by a pointer: the host stub that it was registered with,
+/// or a handle of it, which programs cast to one.
+pub(crate) fn kernel(device: &Device, pointer: u64) -> Result<Arc<Function>> {
+    match registered_function(device, pointer) {
+        Err(error::INVALID_DEVICE_FUNCTION) => {
+            function_at(pointer).map_err(|_| error::INVALID_DEVICE_FUNCTION)
+        }
+        other => other,
+    }
 }
 
 /// The kernel that a host stub stands for, on a device.
@@ -312,7 +500,10 @@ pub(crate) fn registered_function(device: &Device, host: u64) -> Result<Arc<Func
     let registered = REGISTRY.read().kernels.get(&host).cloned();
     let registered = registered.ok_or(error::INVALID_DEVICE_FUNCTION)?;
     let module = registered.binary.module(device)?;
-    let found = function(module, &registered.name)?;
+    let found = function(module, &registered.name).map_err(|status| match status {
+        error::NOT_FOUND => error::INVALID_DEVICE_FUNCTION,
+        other => other,
+    })?;
     // Two threads may have looked at once; both must go on with one.
     Ok(FUNCTIONS.write().entry(key).or_insert(found).clone())
 }
@@ -320,10 +511,18 @@ pub(crate) fn registered_function(device: &Device, host: u64) -> Result<Arc<Func
 /// The variable that a host shadow stands for, on a device. Also takes what CUDA 4 and older
 /// toolchains pass: nothing here accepts names.
 pub(crate) fn registered_global(device: &Device, host: u64) -> Result<GlobalInfo> {
+    let key = (device.ordinal, host);
+    if let Some(&global) = GLOBALS.read().get(&key) {
+        return Ok(global);
+    }
     let registered = REGISTRY.read().variables.get(&host).cloned();
     let (registered, _) = registered.ok_or(error::INVALID_SYMBOL)?;
     let module = registered.binary.module(device)?;
     match global(device, module, &registered.name) {
+        Ok(global) => {
+            GLOBALS.write().insert(key, global);
+            Ok(global)
+        }
         Err(error::NOT_FOUND) => Err(error::INVALID_SYMBOL),
         other => other,
     }
@@ -332,7 +531,13 @@ pub(crate) fn registered_global(device: &Device, host: u64) -> Result<GlobalInfo
 /// The device was reset: its modules are gone, and load again when they are needed.
 pub(crate) fn forget(device: &Device) {
     for binary in BINARIES.lock().iter() {
-        binary.modules.lock().retain(|&(d, _)| d != device.ordinal);
+        binary.forget(device);
     }
+    libraries::forget(device);
+    LOOKED_UP.write().retain(|m| m.ordinal != device.ordinal);
+    OPEN.write()
+        .retain(|_, open| open.module.ordinal != device.ordinal);
     FUNCTIONS.write().retain(|&(d, _), _| d != device.ordinal);
+    GLOBALS.write().retain(|&(d, _), _| d != device.ordinal);
+    forget_handles(|function| function.module.ordinal == device.ordinal);
 }

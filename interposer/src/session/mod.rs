@@ -155,11 +155,9 @@ impl Session {
             return Err(error::DEVICES_UNAVAILABLE);
         }
         let index = device as usize % layout::MAX_DEVICES * 4;
-        let sticky = self.control.u32(layout::STICKY_ERRORS + index);
         let pending = self.control.u32(layout::PENDING_ERRORS + index);
-        match sticky.load(Ordering::Acquire) {
-            0 => {}
-            status => return Err(Status(status)),
+        if let Some(status) = self.sticky_error(device) {
+            return Err(status);
         }
         if pending.load(Ordering::Relaxed) != 0 {
             match pending.swap(0, Ordering::AcqRel) {
@@ -168,6 +166,16 @@ impl Session {
             }
         }
         Ok(())
+    }
+
+    /// The error that a device keeps until it is reset, if it has one.
+    pub(crate) fn sticky_error(&self, device: u32) -> Option<Status> {
+        let index = device as usize % layout::MAX_DEVICES * 4;
+        let sticky = self.control.u32(layout::STICKY_ERRORS + index);
+        match sticky.load(Ordering::Acquire) {
+            0 => None,
+            status => Some(Status(status)),
+        }
     }
 
     /// A piece of the staging area.

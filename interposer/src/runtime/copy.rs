@@ -1,0 +1,269 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Memory management: copies and fills.
+
+use vcuda_protocol::Pitch;
+
+use super::memory::{Extent, PitchedPtr};
+use crate::abi::In;
+use crate::copy::{Direction, Side, copy, fill};
+use crate::entry::export;
+use crate::{Result, contexts, error, streams};
+
+/// The null stream, in functions that take no stream.
+const DEFAULT: u64 = 0;
+
+/// Whether the caller waits.
+const WAIT: bool = false;
+const ASYNC: bool = true;
+
+pub(super) fn linear(
+    dst: u64,
+    src: u64,
+    size: usize,
+    direction: Direction,
+    stream: u64,
+    asynchronous: bool,
+) -> Result<()> {
+    let stream = streams::resolve(stream)?;
+    let extent = vcuda_protocol::Extent::linear(size as u64);
+    let (dst, src) = (Side::linear(dst), Side::linear(src));
+    copy(stream, dst, src, extent, direction, asynchronous)
+}
+
+/// One side of a rectangle: address and pitch.
+type Rows = (u64, usize);
+
+fn rectangle(
+    dst: Rows,
+    src: Rows,
+    (width, height): (usize, usize),
+    kind: u32,
+    stream: u64,
+    asynchronous: bool,
+) -> Result<()> {
+    let direction = Direction::from_kind(kind)?;
+    let stream = streams::resolve(stream)?;
+    if width == 0 || height == 0 {
+        return Ok(());
+    }
+    if width > dst.1 || width > src.1 {
+        return Err(error::INVALID_PITCH_VALUE);
+    }
+    let extent = Extent {
+        width,
+        height,
+        depth: 1,
+    };
+    let side = |(address, pitch): Rows| Side::pitched(address, pitch as u64);
+    copy(
+        stream,
+        side(dst),
+        side(src),
+        extent.into(),
+        direction,
+        asynchronous,
+    )
+}
+
+/// `cudaPos`
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct Pos {
+    x: usize,
+    y: usize,
+    z: usize,
+}
+
+/// `cudaMemcpy3DParms`
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub(super) struct Memcpy3D {
+    src_array: u64,
+    src_pos: Pos,
+    src: PitchedPtr,
+    dst_array: u64,
+    dst_pos: Pos,
+    dst: PitchedPtr,
+    extent: Extent,
+    kind: u32,
+}
+
+/// Where a box of `extent` begins within pitched memory.
+fn corner(memory: PitchedPtr, pos: Pos, extent: Extent) -> Result<Side> {
+    let fits = |pos: usize, extent: usize, size: usize| {
+        pos.checked_add(extent).is_some_and(|end| end <= size)
+    };
+    if !fits(pos.x, extent.width, memory.pitch) {
+        return Err(error::INVALID_PITCH_VALUE);
+    }
+    // Where there is one slice, nothing depends on its height, and programs leave it out.
+    if (pos.z != 0 || extent.depth > 1) && !fits(pos.y, extent.height, memory.height) {
+        return Err(error::INVALID_VALUE);
+    }
+    let slice = memory
+        .pitch
+        .checked_mul(memory.height)
+        .ok_or(error::INVALID_VALUE)?;
+    let offset = |count: usize, size: usize| count.checked_mul(size);
+    let address = offset(pos.z, slice)
+        .zip(offset(pos.y, memory.pitch))
+        .and_then(|(z, y)| z.checked_add(y)?.checked_add(pos.x))
+        .and_then(|offset| memory.pointer.checked_add(offset as u64))
+        .filter(|_| memory.pointer != 0)
+        .ok_or(error::INVALID_VALUE)?;
+    let pitch = Pitch {
+        row: memory.pitch as u64,
+        slice: slice as u64,
+    };
+    Ok(Side { address, pitch })
+}
+
+fn cuboid(parameters: In<Memcpy3D>, stream: u64, asynchronous: bool) -> Result<()> {
+    let p = parameters.get()?;
+    let direction = Direction::from_kind(p.kind)?;
+    let stream = streams::resolve(stream)?;
+    if p.src_array != 0 || p.dst_array != 0 {
+        // No array can have been created.
+        return Err(error::INVALID_VALUE);
+    }
+    if p.extent.width == 0 || p.extent.height == 0 || p.extent.depth == 0 {
+        return Ok(());
+    }
+    let dst = corner(p.dst, p.dst_pos, p.extent)?;
+    let src = corner(p.src, p.src_pos, p.extent)?;
+    copy(stream, dst, src, p.extent.into(), direction, asynchronous)
+}
+
+/// Copies between devices, which their numbers and the addresses both name.
+fn peer(
+    dst: u64,
+    dst_device: i32,
+    src: u64,
+    src_device: i32,
+    size: usize,
+    stream: u64,
+    asynchronous: bool,
+) -> Result<()> {
+    contexts::device(dst_device)?;
+    contexts::device(src_device)?;
+    linear(
+        dst,
+        src,
+        size,
+        Direction::DeviceToDevice,
+        stream,
+        asynchronous,
+    )
+}
+
+/// Sets bytes; only the low byte of the value counts.
+fn set(dst: Side, value: i32, extent: Extent, stream: u64, asynchronous: bool) -> Result<()> {
+    let stream = streams::resolve(stream)?;
+    fill(
+        stream,
+        dst,
+        value as u32 & 0xff,
+        1,
+        extent.into(),
+        asynchronous,
+    )
+}
+
+fn row(width: usize) -> Extent {
+    Extent {
+        width,
+        height: 1,
+        depth: 1,
+    }
+}
+
+fn box_of(memory: PitchedPtr) -> Result<Side> {
+    let slice = (memory.pitch as u64)
+        .checked_mul(memory.height as u64)
+        .ok_or(error::INVALID_VALUE)?;
+    Ok(Side {
+        address: memory.pointer,
+        pitch: Pitch {
+            row: memory.pitch as u64,
+            slice,
+        },
+    })
+}
+
+export! { runtime:
+    /// `cudaMemcpy` — CUDA Runtime API, Memory Management.
+    fn cudaMemcpy / cudaMemcpy_ptds(dst: u64, src: u64, size: usize, kind: u32) {
+        linear(dst, src, size, Direction::from_kind(kind)?, DEFAULT, WAIT)
+    }
+
+    /// `cudaMemcpyAsync` — CUDA Runtime API, Memory Management.
+    fn cudaMemcpyAsync / cudaMemcpyAsync_ptsz(dst: u64, src: u64, size: usize, kind: u32, stream: u64) {
+        linear(dst, src, size, Direction::from_kind(kind)?, stream, ASYNC)
+    }
+
+    /// `cudaMemcpy2D` — CUDA Runtime API, Memory Management.
+    fn cudaMemcpy2D / cudaMemcpy2D_ptds(
+        dst: u64, dst_pitch: usize, src: u64, src_pitch: usize, width: usize, height: usize, kind: u32,
+    ) {
+        rectangle((dst, dst_pitch), (src, src_pitch), (width, height), kind, DEFAULT, WAIT)
+    }
+
+    /// `cudaMemcpy2DAsync` — CUDA Runtime API, Memory Management.
+    fn cudaMemcpy2DAsync / cudaMemcpy2DAsync_ptsz(
+        dst: u64, dst_pitch: usize, src: u64, src_pitch: usize, width: usize, height: usize, kind: u32, stream: u64,
+    ) {
+        rectangle((dst, dst_pitch), (src, src_pitch), (width, height), kind, stream, ASYNC)
+    }
+
+    /// `cudaMemcpy3D` — CUDA Runtime API, Memory Management.
+    fn cudaMemcpy3D / cudaMemcpy3D_ptds(parameters: In<Memcpy3D>) {
+        cuboid(parameters, DEFAULT, WAIT)
+    }
+
+    /// `cudaMemcpy3DAsync` — CUDA Runtime API, Memory Management.
+    fn cudaMemcpy3DAsync / cudaMemcpy3DAsync_ptsz(parameters: In<Memcpy3D>, stream: u64) {
+        cuboid(parameters, stream, ASYNC)
+    }
+
+    /// `cudaMemcpyPeer` — CUDA Runtime API, Memory Management.
+    fn cudaMemcpyPeer(dst: u64, dst_device: i32, src: u64, src_device: i32, size: usize) {
+        peer(dst, dst_device, src, src_device, size, DEFAULT, WAIT)
+    }
+
+    /// `cudaMemcpyPeerAsync` — CUDA Runtime API, Memory Management.
+    fn cudaMemcpyPeerAsync(dst: u64, dst_device: i32, src: u64, src_device: i32, size: usize, stream: u64) {
+        peer(dst, dst_device, src, src_device, size, stream, ASYNC)
+    }
+
+    /// `cudaMemset` — CUDA Runtime API, Memory Management.
+    fn cudaMemset / cudaMemset_ptds(dst: u64, value: i32, size: usize) {
+        set(Side::linear(dst), value, row(size), DEFAULT, WAIT)
+    }
+
+    /// `cudaMemsetAsync` — CUDA Runtime API, Memory Management.
+    fn cudaMemsetAsync / cudaMemsetAsync_ptsz(dst: u64, value: i32, size: usize, stream: u64) {
+        set(Side::linear(dst), value, row(size), stream, ASYNC)
+    }
+
+    /// `cudaMemset2D` — CUDA Runtime API, Memory Management.
+    fn cudaMemset2D / cudaMemset2D_ptds(dst: u64, pitch: usize, value: i32, width: usize, height: usize) {
+        set(Side::pitched(dst, pitch as u64), value, Extent { width, height, depth: 1 }, DEFAULT, WAIT)
+    }
+
+    /// `cudaMemset2DAsync` — CUDA Runtime API, Memory Management.
+    fn cudaMemset2DAsync / cudaMemset2DAsync_ptsz(
+        dst: u64, pitch: usize, value: i32, width: usize, height: usize, stream: u64,
+    ) {
+        set(Side::pitched(dst, pitch as u64), value, Extent { width, height, depth: 1 }, stream, ASYNC)
+    }
+
+    /// `cudaMemset3D` — CUDA Runtime API, Memory Management.
+    fn cudaMemset3D / cudaMemset3D_ptds(dst: PitchedPtr, value: i32, extent: Extent) {
+        set(box_of(dst)?, value, extent, DEFAULT, WAIT)
+    }
+
+    /// `cudaMemset3DAsync` — CUDA Runtime API, Memory Management.
+    fn cudaMemset3DAsync / cudaMemset3DAsync_ptsz(dst: PitchedPtr, value: i32, extent: Extent, stream: u64) {
+        set(box_of(dst)?, value, extent, stream, ASYNC)
+    }
+}

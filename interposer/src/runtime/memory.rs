@@ -1,0 +1,230 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Memory management: allocation.
+
+use vcuda_protocol::{Command, HostMemory, Reply};
+
+use crate::abi::Out;
+use crate::contexts::{self, Device, unexpected};
+use crate::entry::export;
+use crate::memory::{self, Memory};
+use crate::{Result, error, session, streams};
+
+/// `cudaExtent`
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub(super) struct Extent {
+    pub(super) width: usize,
+    pub(super) height: usize,
+    pub(super) depth: usize,
+}
+
+impl From<Extent> for vcuda_protocol::Extent {
+    fn from(extent: Extent) -> Self {
+        vcuda_protocol::Extent {
+            width: extent.width as u64,
+            height: extent.height as u64,
+            depth: extent.depth as u64,
+        }
+    }
+}
+
+/// `cudaPitchedPtr`
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub(super) struct PitchedPtr {
+    pub(super) pointer: u64,
+    pub(super) pitch: usize,
+    /// Logical width in bytes, and height in rows.
+    pub(super) width: usize,
+    pub(super) height: usize,
+}
+
+/// `cudaHostAllocPortable` | `Mapped` | `WriteCombined`
+const HOST_ALLOC_FLAGS: u32 = 7;
+const HOST_ALLOC_MAPPED: u32 = 2;
+/// `cudaHostRegisterPortable` | `Mapped` | `IoMemory` | `ReadOnly`
+const HOST_REGISTER_FLAGS: u32 = 15;
+
+/// Rows of pitched memory begin at multiples of this, which suits textures too.
+const PITCH_ALIGN: usize = 512;
+
+/// Allocates `rows` rows of `width` bytes; returns address and pitch.
+fn allocate_pitched(width: usize, rows: Option<usize>) -> Result<(u64, usize)> {
+    let device = contexts::active()?;
+    let pitch = width.checked_next_multiple_of(PITCH_ALIGN);
+    let size = pitch
+        .zip(rows)
+        .and_then(|(pitch, rows)| pitch.checked_mul(rows));
+    match (pitch, size) {
+        (Some(pitch), Some(size)) => Ok((memory::allocate(device, size as u64)?, pitch)),
+        _ => Err(error::OUT_OF_MEMORY),
+    }
+}
+
+fn allocate_host(out: Out<u64>, size: usize, flags: u32) -> Result<()> {
+    out.present()?;
+    if flags & !HOST_ALLOC_FLAGS != 0 {
+        return Err(error::INVALID_VALUE);
+    }
+    let device = contexts::active()?;
+    out.set(memory::allocate_host(
+        device,
+        size as u64,
+        HostMemory::Pinned,
+        flags,
+    )?)
+}
+
+fn allocate_managed(device: &'static Device, size: usize, flags: u32) -> Result<u64> {
+    /// `cudaMemAttachGlobal`, `cudaMemAttachHost`
+    const ATTACH: [u32; 2] = [1, 2];
+    const MANAGED_MEMORY: u32 = 83;
+    // Unlike other allocations, one of no bytes is an error (cuMemAllocManaged).
+    if size == 0 || !ATTACH.contains(&flags) {
+        return Err(error::INVALID_VALUE);
+    }
+    if device.attribute(MANAGED_MEMORY).unwrap_or(0) == 0 {
+        return Err(error::NOT_SUPPORTED);
+    }
+    memory::allocate_host(device, size as u64, HostMemory::Managed, flags)
+}
+
+export! { runtime:
+    /// `cudaMalloc` — CUDA Runtime API, Memory Management.
+    fn cudaMalloc(out: Out<u64>, size: usize) {
+        out.present()?;
+        out.set(memory::allocate(contexts::active()?, size as u64)?)
+    }
+
+    /// `cudaMallocPitch` — CUDA Runtime API, Memory Management.
+    fn cudaMallocPitch(out: Out<u64>, pitch: Out<usize>, width: usize, height: usize) {
+        out.present()?;
+        pitch.present()?;
+        let (address, row) = allocate_pitched(width, Some(height))?;
+        out.set(address)?;
+        pitch.set(row)
+    }
+
+    /// `cudaMalloc3D` — CUDA Runtime API, Memory Management.
+    fn cudaMalloc3D(out: Out<PitchedPtr>, extent: Extent) {
+        out.present()?;
+        let rows = extent.height.checked_mul(extent.depth);
+        let (pointer, pitch) = allocate_pitched(extent.width, rows)?;
+        out.set(PitchedPtr { pointer, pitch, width: extent.width, height: extent.height })
+    }
+
+    /// `cudaMallocAsync` — CUDA Runtime API, Stream Ordered Memory Allocator.
+    fn cudaMallocAsync / cudaMallocAsync_ptsz(out: Out<u64>, size: usize, stream: u64) {
+        out.present()?;
+        let entry = streams::entry(stream)?;
+        let stream = streams::resolve(stream)?;
+        let device = contexts::device(entry.ordinal as i32)?;
+        out.set(memory::allocate_on(device, stream, size as u64)?)
+    }
+
+    /// `cudaFree` — CUDA Runtime API, Memory Management. A null pointer is no error; programs free
+    /// one to have the device initialised.
+    fn cudaFree(address: u64) {
+        contexts::active()?;
+        match address {
+            0 => Ok(()),
+            _ => memory::free(address),
+        }
+    }
+
+    /// `cudaFreeAsync` — CUDA Runtime API, Stream Ordered Memory Allocator.
+    fn cudaFreeAsync / cudaFreeAsync_ptsz(address: u64, stream: u64) {
+        let stream = streams::resolve(stream)?;
+        match address {
+            0 => Ok(()),
+            _ => memory::free_on(stream, address),
+        }
+    }
+
+    /// `cudaMallocHost` — CUDA Runtime API, Memory Management.
+    fn cudaMallocHost(out: Out<u64>, size: usize) {
+        allocate_host(out, size, 0)
+    }
+
+    /// `cudaHostAlloc` — CUDA Runtime API, Memory Management.
+    fn cudaHostAlloc(out: Out<u64>, size: usize, flags: u32) {
+        allocate_host(out, size, flags)
+    }
+
+    /// `cudaFreeHost` — CUDA Runtime API, Memory Management.
+    fn cudaFreeHost(address: u64) {
+        contexts::active()?;
+        match address {
+            0 => Ok(()),
+            _ => memory::free_host(address, HostMemory::Pinned),
+        }
+    }
+
+    /// `cudaHostGetFlags` — CUDA Runtime API, Memory Management. All pinned memory is mapped,
+    /// because addresses are unified.
+    fn cudaHostGetFlags(flags: Out<u32>, address: u64) {
+        flags.present()?;
+        match memory::classify(address) {
+            Memory::Window { kind: HostMemory::Pinned, flags: set, .. } => {
+                flags.set(set | HOST_ALLOC_MAPPED)
+            }
+            _ => match memory::registered(address) {
+                Some((_, _, set)) => flags.set(set),
+                None => Err(error::INVALID_VALUE),
+            },
+        }
+    }
+
+    /// `cudaHostGetDevicePointer` — CUDA Runtime API, Memory Management. `flags` must be 0.
+    /// Registered memory stays where the device does not see it.
+    fn cudaHostGetDevicePointer(out: Out<u64>, address: u64, flags: u32) {
+        out.present()?;
+        match memory::classify(address) {
+            _ if flags != 0 => Err(error::INVALID_VALUE),
+            Memory::Window { .. } => out.set(address),
+            _ if memory::registered(address).is_some() => {
+                eprintln!(
+                    "vcuda: cudaHostGetDevicePointer is not supported for memory of cudaHostRegister; it returns \
+                     cudaErrorNotSupported (801). Memory of cudaHostAlloc has a device pointer."
+                );
+                Err(error::NOT_SUPPORTED)
+            }
+            _ => Err(error::INVALID_VALUE),
+        }
+    }
+
+    /// `cudaHostRegister` — CUDA Runtime API, Memory Management.
+    fn cudaHostRegister(address: u64, size: usize, flags: u32) {
+        if flags & !HOST_REGISTER_FLAGS != 0 {
+            return Err(error::INVALID_VALUE);
+        }
+        contexts::active()?;
+        memory::register(address, size as u64, flags)
+    }
+
+    /// `cudaHostUnregister` — CUDA Runtime API, Memory Management.
+    fn cudaHostUnregister(address: u64) {
+        contexts::active()?;
+        memory::unregister(address)
+    }
+
+    /// `cudaMallocManaged` — CUDA Runtime API, Memory Management.
+    fn cudaMallocManaged(out: Out<u64>, size: usize, flags: u32) {
+        out.present()?;
+        out.set(allocate_managed(contexts::active()?, size, flags)?)
+    }
+
+    /// `cudaMemGetInfo` — CUDA Runtime API, Memory Management.
+    fn cudaMemGetInfo(free: Out<usize>, total: Out<usize>) {
+        free.present()?;
+        total.present()?;
+        let device = contexts::active()?.wire;
+        match session::get()?.call(&Command::MemInfo { device })? {
+            Reply::Memory(info) => {
+                free.set(info.free as usize)?;
+                total.set(info.total as usize)
+            }
+            other => Err(unexpected("MemInfo", &other)),
+        }
+    }
+}

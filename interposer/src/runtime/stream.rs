@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Stream management.
+
+use std::cell::Cell;
+
+use crate::abi::Out;
+use crate::entry::export;
+use crate::{contexts, error, streams};
+
+/// `cudaStreamCaptureModeGlobal` to `cudaStreamCaptureModeRelaxed`.
+const CAPTURE_MODES: u32 = 3;
+
+thread_local! {
+    /// What captures would allow the calling thread; there are none yet, but libraries set it
+    /// around calls and expect to get back what they set.
+    static CAPTURE_MODE: Cell<u32> = const { Cell::new(0) };
+}
+
+export! { runtime:
+    /// `cudaStreamCreate` — CUDA Runtime API, Stream Management.
+    fn cudaStreamCreate(stream: Out<u64>) {
+        stream.present()?;
+        stream.set(streams::create(contexts::active()?, 0, 0)?)
+    }
+
+    /// `cudaStreamCreateWithFlags` — CUDA Runtime API, Stream Management.
+    fn cudaStreamCreateWithFlags(stream: Out<u64>, flags: u32) {
+        stream.present()?;
+        stream.set(streams::create(contexts::active()?, flags, 0)?)
+    }
+
+    /// `cudaStreamCreateWithPriority` — CUDA Runtime API, Stream Management.
+    fn cudaStreamCreateWithPriority(stream: Out<u64>, flags: u32, priority: i32) {
+        stream.present()?;
+        stream.set(streams::create(contexts::active()?, flags, priority)?)
+    }
+
+    /// `cudaStreamDestroy` — CUDA Runtime API, Stream Management.
+    fn cudaStreamDestroy(stream: u64) {
+        streams::destroy(stream)
+    }
+
+    /// `cudaStreamSynchronize` — CUDA Runtime API, Stream Management.
+    fn cudaStreamSynchronize / cudaStreamSynchronize_ptsz(stream: u64) {
+        streams::synchronize(stream)
+    }
+
+    /// `cudaStreamQuery` — CUDA Runtime API, Stream Management.
+    fn cudaStreamQuery / cudaStreamQuery_ptsz(stream: u64) {
+        streams::query(stream)
+    }
+
+    /// `cudaStreamWaitEvent` — CUDA Runtime API, Stream Management. `cudaEventWaitExternal` is for
+    /// streams that are being captured.
+    fn cudaStreamWaitEvent / cudaStreamWaitEvent_ptsz(stream: u64, event: u64, flags: u32) {
+        if flags != 0 {
+            return Err(error::INVALID_VALUE);
+        }
+        streams::wait_event(stream, event)
+    }
+
+    /// `cudaStreamGetFlags` — CUDA Runtime API, Stream Management.
+    fn cudaStreamGetFlags / cudaStreamGetFlags_ptsz(stream: u64, flags: Out<u32>) {
+        flags.present()?;
+        flags.set(streams::entry(stream)?.flags)
+    }
+
+    /// `cudaStreamGetPriority` — CUDA Runtime API, Stream Management.
+    fn cudaStreamGetPriority / cudaStreamGetPriority_ptsz(stream: u64, priority: Out<i32>) {
+        priority.present()?;
+        priority.set(streams::entry(stream)?.priority)
+    }
+
+    /// `cudaStreamIsCapturing` — CUDA Runtime API, Stream Management. No stream is: capture cannot
+    /// be begun.
+    fn cudaStreamIsCapturing / cudaStreamIsCapturing_ptsz(stream: u64, status: Out<u32>) {
+        const CAPTURE_STATUS_NONE: u32 = 0;
+        status.present()?;
+        streams::entry(stream)?;
+        status.set(CAPTURE_STATUS_NONE)
+    }
+
+    /// `cudaThreadExchangeStreamCaptureMode` — CUDA Runtime API, Stream Management.
+    fn cudaThreadExchangeStreamCaptureMode(mode: Out<u32>) {
+        let new = mode.get()?;
+        if new >= CAPTURE_MODES {
+            return Err(error::INVALID_VALUE);
+        }
+        mode.set(CAPTURE_MODE.try_with(|mode| mode.replace(new)).unwrap_or(0))
+    }
+
+    /// `cudaDeviceGetStreamPriorityRange` — CUDA Runtime API, Device Management. Either pointer may
+    /// be null.
+    fn cudaDeviceGetStreamPriorityRange(least: Out<i32>, greatest: Out<i32>) {
+        contexts::current()?;
+        least.set_if_wanted(streams::PRIORITY_RANGE.0);
+        greatest.set_if_wanted(streams::PRIORITY_RANGE.1);
+        Ok(())
+    }
+}
