@@ -4,6 +4,7 @@
 pub mod devices;
 pub mod observer;
 pub mod outbox;
+pub mod recorder;
 pub mod rows;
 pub mod session;
 pub mod status;
@@ -11,5 +12,6 @@ pub mod window;
 
 pub use observer::Observer;
 pub use outbox::{Answers, ControlOutbox, Outbox};
+pub use recorder::Recorder;
 pub use session::Session;
 pub use window::Window;

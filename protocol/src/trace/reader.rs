@@ -41,7 +41,17 @@ impl Source for File {
 
 impl Source for Vec<u8> {
     fn len(&self) -> io::Result<u64> {
-        Ok(self.as_slice().len() as u64)
+        Source::len(&self.as_slice())
+    }
+
+    fn read_exact_at(&self, out: &mut [u8], offset: u64) -> io::Result<()> {
+        self.as_slice().read_exact_at(out, offset)
+    }
+}
+
+impl Source for &[u8] {
+    fn len(&self) -> io::Result<u64> {
+        Ok(<[u8]>::len(self) as u64)
     }
 
     fn read_exact_at(&self, out: &mut [u8], offset: u64) -> io::Result<()> {

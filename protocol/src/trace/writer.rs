@@ -264,6 +264,11 @@ impl<W: Write> Writer<W> {
         Ok(self.file)
     }
 
+    /// Leaves the trace without an end, and without what has not been flushed.
+    pub fn into_inner(self) -> W {
+        self.file
+    }
+
     fn flush_when_long(&mut self) -> Result<(), TraceError> {
         match self.pending.len() {
             len if len >= WRITE_AT => self.flush(),
