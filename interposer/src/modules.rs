@@ -455,42 +455,6 @@ pub(crate) fn is_kernel(host: u64) -> bool {
     REGISTRY.read().kernels.contains_key(&host)
 }
 
-/// Functions that the program has a handle of (`CUfunction`, `cudaFunction_t`).
-static HANDLES: LazyLock<RwLock<HashMap<u64, Arc<Function>>>> = LazyLock::new(RwLock::default);
-const FUNCTION_HANDLES: u64 = 0x7766_0000_0000;
-
-/// The handle that stands for a function in both APIs. The same function has the same one.
-pub(crate) fn handle_of(function: &Arc<Function>) -> u64 {
-    let handle = FUNCTION_HANDLES + u64::from(function.id) * 16;
-    HANDLES.write().insert(handle, function.clone());
-    handle
-}
-
-/// The function of a handle.
-pub(crate) fn function_at(handle: u64) -> Result<Arc<Function>> {
-    HANDLES
-        .read()
-        .get(&handle)
-        .cloned()
-        .ok_or(error::INVALID_HANDLE)
-}
-
-/// The handles of a module's functions mean nothing any more.
-pub(crate) fn forget_handles(gone: impl Fn(&Function) -> bool) {
-    HANDLES.write().retain(|_, function| !gone(function));
-}
-
-/// The kernel that the Runtime API means by a pointer: the host stub that it was registered with,
-/// or a handle of it, which programs cast to one.
-pub(crate) fn kernel(device: &Device, pointer: u64) -> Result<Arc<Function>> {
-    match registered_function(device, pointer) {
-        Err(error::INVALID_DEVICE_FUNCTION) => {
-            function_at(pointer).map_err(|_| error::INVALID_DEVICE_FUNCTION)
-        }
-        other => other,
-    }
-}
-
 /// The kernel that a host stub stands for, on a device.
 pub(crate) fn registered_function(device: &Device, host: u64) -> Result<Arc<Function>> {
     let key = (device.ordinal, host);
@@ -539,5 +503,4 @@ pub(crate) fn forget(device: &Device) {
         .retain(|_, open| open.module.ordinal != device.ordinal);
     FUNCTIONS.write().retain(|&(d, _), _| d != device.ordinal);
     GLOBALS.write().retain(|&(d, _), _| d != device.ordinal);
-    forget_handles(|function| function.module.ordinal == device.ordinal);
 }
