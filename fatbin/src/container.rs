@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 use crate::bytes::{u16_at, u32_at, u64_at};
-use crate::entry::Entry;
+use crate::entry::{self, Entry};
 use crate::error::Error;
 
 /// One fat binary container: a header of 16 bytes (magic, version, header size, size of what follows) and its entries.
@@ -53,21 +53,44 @@ impl<'a> Container<'a> {
             .ok_or(bad("the size", size))
     }
 
-    /// Reads the container at the start of `bytes`, which may be longer than it. `base` is where `bytes` begins in the
-    /// image, for messages.
-    fn parse_at(bytes: &'a [u8], base: usize) -> Result<Self, Error> {
-        let len = Self::total_len(bytes).map_err(|e| e.moved_by(base))?;
-        let body = bytes.get(..len).ok_or(Error::Truncated {
-            what: "a fat binary",
-            offset: base,
-            needed: len as u64,
-            available: bytes.len(),
-        })?;
-        let version = u16_at(body, 4).unwrap_or_default();
-        let mut at = usize::from(u16_at(body, 6).unwrap_or_default());
+    /// Reads the container at the start of `bytes`, which may be longer than it.
+    pub fn parse(bytes: &'a [u8]) -> Result<Self, Error> {
+        Self::parse_at(bytes, 0, header_in(bytes, 0), &mut |offset| {
+            header_in(bytes, offset)
+        })
+    }
+
+    /// Reads the container that begins at `start` with `header`; its entries' headers come through `header_at`.
+    fn parse_at(
+        bytes: &'a [u8],
+        start: usize,
+        header: Header,
+        header_at: &mut dyn FnMut(usize) -> Header,
+    ) -> Result<Self, Error> {
+        let available = bytes.len().saturating_sub(start);
+        let header = header.get(..available).unwrap_or(&header);
+        let len = Self::total_len(header).map_err(|e| e.moved_by(start))?;
+        let end = start
+            .checked_add(len)
+            .filter(|_| len <= available)
+            .ok_or(Error::Truncated {
+                what: "a fat binary",
+                offset: start,
+                needed: len as u64,
+                available,
+            })?;
+        let body = bytes.get(..end).unwrap_or_default();
+        let version = u16_at(header, 4).unwrap_or_default();
+        let mut at = start + usize::from(u16_at(header, 6).unwrap_or_default());
         let mut entries = Vec::new();
-        while let Some(rest) = body.get(at..).filter(|rest| !starts_with_padding(rest)) {
-            let (entry, entry_len) = Entry::parse_at(rest, base + at)?;
+        while at < end {
+            let mut header = header_at(at);
+            // What lies behind the container is no part of it.
+            header.iter_mut().skip(end - at).for_each(|byte| *byte = 0);
+            if header == NOTHING {
+                break;
+            }
+            let (entry, entry_len) = Entry::parse_at(body, at, &header)?;
             entries.push(entry);
             at += entry_len;
         }
@@ -76,11 +99,6 @@ impl<'a> Container<'a> {
             entries,
             len,
         })
-    }
-
-    /// Reads the container at the start of `bytes`, which may be longer than it.
-    pub fn parse(bytes: &'a [u8]) -> Result<Self, Error> {
-        Self::parse_at(bytes, 0)
     }
 
     /// Its whole length in bytes, header included.
@@ -94,25 +112,45 @@ impl<'a> Container<'a> {
     }
 }
 
-/// Entry headers are at least 64 bytes and never zero, so zeros (or nothing) where one should be are padding.
-fn starts_with_padding(bytes: &[u8]) -> bool {
-    bytes
-        .iter()
-        .take(Entry::SMALLEST_HEADER)
-        .all(|byte| *byte == 0)
+/// The header of an entry, or of a container and what follows it.
+type Header = [u8; entry::HEADER_LEN];
+
+/// Entry headers are at least 64 bytes and never zero, so zeros where one should be are padding.
+const NOTHING: Header = [0; entry::HEADER_LEN];
+
+fn header_in(bytes: &[u8], offset: usize) -> Header {
+    let mut header = NOTHING;
+    let rest = bytes.get(offset..).unwrap_or_default();
+    header
+        .iter_mut()
+        .zip(rest)
+        .for_each(|(to, from)| *to = *from);
+    header
 }
 
 /// The containers that lie one behind the other in `bytes`, with zeros between them, as the linker leaves them in the
 /// `.nv_fatbin` section. Ends after the first error.
 pub fn containers(bytes: &[u8]) -> impl Iterator<Item = Result<Container<'_>, Error>> {
+    containers_through(bytes, |offset| header_in(bytes, offset))
+}
+
+/// [`containers`] for a mapped file: the headers are asked of `header_at`, which gives the 64 bytes at an offset into
+/// `bytes`, filled up with zeros at its end. Thousands of headers, far apart, are read faster from the file than through
+/// as many page faults. `bytes` itself is only looked at where there is padding, and by whoever reads a payload.
+pub fn containers_through<'a>(
+    bytes: &'a [u8],
+    mut header_at: impl FnMut(usize) -> Header,
+) -> impl Iterator<Item = Result<Container<'a>, Error>> {
     let mut at = 0;
     std::iter::from_fn(move || {
-        let rest = bytes.get(at..)?;
-        let padding = rest.iter().position(|byte| *byte != 0)?;
-        at += padding;
-        let rest = rest.get(padding..)?;
-        let result = if u32_at(rest, 0) == Some(Container::MAGIC) {
-            Container::parse_at(rest, at)
+        let is_container = |header: &Header| u32_at(header, 0) == Some(Container::MAGIC);
+        let mut header = header_at(at);
+        if !is_container(&header) {
+            at += bytes.get(at..)?.iter().position(|byte| *byte != 0)?;
+            header = header_at(at);
+        }
+        let result = if is_container(&header) {
+            Container::parse_at(bytes, at, header, &mut header_at)
         } else {
             Err(Error::TrailingBytes { offset: at })
         };

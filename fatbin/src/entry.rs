@@ -8,6 +8,9 @@ use crate::{Compression, Cubin, Error, KernelInfo, ptx};
 /// What [`Entry::payload`] allows a payload to decompress to: 1 GiB.
 pub const DEFAULT_PAYLOAD_LIMIT: usize = 1 << 30;
 
+/// Bytes of header that every entry has; some have more.
+pub(crate) const HEADER_LEN: usize = 64;
+
 /// What an entry holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -130,8 +133,6 @@ mod flag {
 }
 
 impl<'a> Entry<'a> {
-    pub(crate) const SMALLEST_HEADER: usize = 64;
-
     /// An image that is not in a container: its bytes are the payload.
     pub(crate) fn bare(
         kind: EntryKind,
@@ -150,9 +151,14 @@ impl<'a> Entry<'a> {
         }
     }
 
-    /// Reads the entry at the start of `bytes`, and says how long it is. `offset` is for messages.
-    pub(crate) fn parse_at(bytes: &'a [u8], offset: usize) -> Result<(Self, usize), Error> {
+    /// Reads the entry at `offset` of a container that ends where `bytes` does, and says how long it is.
+    pub(crate) fn parse_at(
+        bytes: &'a [u8],
+        offset: usize,
+        header: &[u8; HEADER_LEN],
+    ) -> Result<(Self, usize), Error> {
         const WHAT: &str = "a fat binary entry";
+        let bytes = bytes.get(offset..).unwrap_or_default();
         let truncated = |needed: u64| Error::Truncated {
             what: WHAT,
             offset,
@@ -166,8 +172,8 @@ impl<'a> Entry<'a> {
             value,
         };
 
-        let header = Header::read(bytes).ok_or(truncated(Self::SMALLEST_HEADER as u64))?;
-        if u64::from(header.header_len) < Self::SMALLEST_HEADER as u64 {
+        let header = Header::read(header).ok_or(truncated(HEADER_LEN as u64))?;
+        if u64::from(header.header_len) < HEADER_LEN as u64 {
             return Err(bad("the header size", u64::from(header.header_len)));
         }
         let needed = u64::from(header.header_len)

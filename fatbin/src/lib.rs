@@ -39,7 +39,7 @@ mod kernel;
 pub mod ptx;
 
 pub use compression::Compression;
-pub use container::{Container, containers};
+pub use container::{Container, containers, containers_through};
 pub use cubin::Cubin;
 pub use entry::{Arch, ArchVariant, DEFAULT_PAYLOAD_LIMIT, Entry, EntryKind, IsaVersion};
 pub use error::Error;

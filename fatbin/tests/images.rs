@@ -4,7 +4,9 @@
 mod common;
 
 use common::{CUBIN, EntrySpec, LZ4, PTX, ZSTD, container, ptx};
-use vcuda_fatbin::{ArchVariant, Compression, Container, EntryKind, Error, Image, containers};
+use vcuda_fatbin::{
+    ArchVariant, Compression, Container, EntryKind, Error, Image, containers, containers_through,
+};
 
 const SPECIFIC: u64 = 0x10_0000;
 const FAMILY: u64 = 0x20_0000;
@@ -122,6 +124,36 @@ fn containers_may_follow_each_other_with_padding_between() {
     };
     assert_eq!(arches(Image::parse(&bytes).unwrap()), [75, 80]);
     assert_eq!(containers(&bytes).count(), 2);
+}
+
+#[test]
+fn headers_may_come_from_elsewhere_than_the_bytes() {
+    let one = container(&[
+        EntrySpec::raw(PTX, 75, b"one"),
+        EntrySpec::lz4(80, b"two two two"),
+    ]);
+    let bytes = [one.as_slice(), &[0; 100], &one].concat();
+    let mut asked = Vec::new();
+    let header_at = |offset: usize| {
+        asked.push(offset);
+        std::array::from_fn(|index| bytes.get(offset + index).copied().unwrap_or(0))
+    };
+    let found: Vec<_> = containers_through(&bytes, header_at)
+        .map(Result::unwrap)
+        .collect();
+    let payloads = |container: &Container| -> Vec<_> {
+        let payloads = container
+            .entries
+            .iter()
+            .map(|entry| entry.payload().unwrap().into_owned());
+        payloads.collect()
+    };
+    assert_eq!(
+        payloads(&found[1]),
+        [b"one".to_vec(), b"two two two".to_vec()]
+    );
+    assert_eq!(payloads(&found[0]), payloads(&found[1]));
+    assert!(asked.contains(&16) && asked.contains(&(one.len() + 100)));
 }
 
 #[test]
