@@ -1,2 +1,372 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! End-to-end tests: real CUDA programs under vcuda
+//! End-to-end tests: real CUDA programs, made by real CUDA compilers, under the built `vcuda`.
+//!
+//! This crate builds what is tested ([`vcuda`], [`library`], [`program`]) and runs it ([`Run`]) with a limit of
+//! time, so that a hang is a failure and not a test that never ends. It knows vcuda from outside alone: the command, the
+//! library, files. No crate of the workspace is a dependency of it.
+//!
+//! ```no_run
+//! use vcuda_tests::{Run, program};
+//!
+//! let result = Run::vcuda(["run"]).arg(program("vector_add")).arg("1000").run();
+//! result.expect_pass("vector_add");
+//! ```
+
+use std::ffi::OsStr;
+use std::fs::File;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+/// How long a program may take. The slowest take a few seconds; the machine may be busy.
+pub const PATIENCE: Duration = Duration::from_secs(120);
+
+/// The repository's root.
+pub fn repository() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .expect("tests/ lies in the repository")
+}
+
+/// The folder with the `vcuda` command and libvcuda.so, built in the profile of the tests.
+///
+/// `VCUDA_BIN` names another folder, for instance that of an installation.
+pub fn installation() -> &'static Path {
+    static FOLDER: OnceLock<PathBuf> = OnceLock::new();
+    FOLDER.get_or_init(|| {
+        if let Some(folder) = std::env::var_os("VCUDA_BIN") {
+            return folder.into();
+        }
+        let profile = if cfg!(debug_assertions) {
+            "dev"
+        } else {
+            "release"
+        };
+        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+        let status = Command::new(cargo)
+            .args([
+                "build",
+                "--quiet",
+                "--profile",
+                profile,
+                "-p",
+                "vcuda",
+                "-p",
+                "vcuda-cli",
+            ])
+            .current_dir(repository())
+            .status()
+            .expect("cargo can be started");
+        assert!(status.success(), "vcuda does not build: {status}.");
+        // This test is TARGET/PROFILE/deps/NAME.
+        let test = std::env::current_exe().expect("the test knows its path");
+        let folder = test
+            .ancestors()
+            .nth(2)
+            .expect("the test lies in a target folder");
+        folder.to_owned()
+    })
+}
+
+/// The `vcuda` command.
+pub fn vcuda() -> PathBuf {
+    installation().join("vcuda")
+}
+
+/// libvcuda.so.
+pub fn library() -> PathBuf {
+    installation().join("libvcuda.so")
+}
+
+/// A program of tests/programs, built. The first call builds all that are not.
+pub fn program(name: &str) -> PathBuf {
+    static FOLDER: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+    let folder = FOLDER.get_or_init(|| {
+        let script = repository().join("tests/build.sh");
+        let output = Command::new(&script)
+            .stderr(Stdio::inherit())
+            .output()
+            .map_err(|error| format!("{} could not be started: {error}.", script.display()))?;
+        if !output.status.success() {
+            return Err(format!(
+                "The test programs could not be built; {} says why.",
+                script.display()
+            ));
+        }
+        Ok(PathBuf::from(
+            String::from_utf8_lossy(&output.stdout).trim_end(),
+        ))
+    });
+    match folder {
+        Ok(folder) => {
+            let path = folder.join(name);
+            assert!(
+                path.exists(),
+                "There is no program {name} in tests/programs."
+            );
+            path
+        }
+        Err(reason) => panic!("{reason}"),
+    }
+}
+
+/// A folder of its own, which goes when the value does.
+pub fn temporary_folder() -> tempfile::TempDir {
+    tempfile::tempdir().expect("a temporary folder can be made")
+}
+
+/// A process to run, with a limit of time.
+#[derive(Debug)]
+pub struct Run {
+    command: Command,
+    patience: Duration,
+}
+
+impl Run {
+    /// `path` itself, without vcuda.
+    pub fn new(path: impl AsRef<OsStr>) -> Self {
+        Self {
+            command: Command::new(path),
+            patience: PATIENCE,
+        }
+    }
+
+    /// The `vcuda` command with these arguments.
+    pub fn vcuda<A: AsRef<OsStr>>(arguments: impl IntoIterator<Item = A>) -> Self {
+        let mut run = Self::new(vcuda());
+        run.command.args(arguments);
+        run
+    }
+
+    /// One more argument.
+    pub fn arg(mut self, argument: impl AsRef<OsStr>) -> Self {
+        self.command.arg(argument);
+        self
+    }
+
+    /// More arguments.
+    pub fn args<A: AsRef<OsStr>>(mut self, arguments: impl IntoIterator<Item = A>) -> Self {
+        self.command.args(arguments);
+        self
+    }
+
+    /// One environment variable.
+    pub fn env(mut self, name: &str, value: impl AsRef<OsStr>) -> Self {
+        self.command.env(name, value);
+        self
+    }
+
+    /// The working directory.
+    pub fn current_dir(mut self, folder: impl AsRef<Path>) -> Self {
+        self.command.current_dir(folder);
+        self
+    }
+
+    /// Another limit of time than [`PATIENCE`].
+    pub fn patience(mut self, patience: Duration) -> Self {
+        self.patience = patience;
+        self
+    }
+
+    /// Starts the process and leaves it running.
+    pub fn start(mut self) -> Running {
+        // Files and not pipes: a process that the program leaves behind would keep a pipe open.
+        let stdout = tempfile::tempfile().expect("a temporary file can be made");
+        let stderr = tempfile::tempfile().expect("a temporary file can be made");
+        self.command
+            .stdin(Stdio::null())
+            .stdout(stdout.try_clone().expect("a file can be duplicated"))
+            .stderr(stderr.try_clone().expect("a file can be duplicated"))
+            .process_group(0);
+        let child = self
+            .command
+            .spawn()
+            .unwrap_or_else(|error| panic!("{:?} could not be started: {error}.", self.command));
+        Running {
+            what: format!("{:?}", self.command),
+            child,
+            patience: self.patience,
+            stdout,
+            stderr,
+        }
+    }
+
+    /// Runs the process to its end. One that takes too long is killed, and the test fails.
+    pub fn run(self) -> Finished {
+        self.start().wait()
+    }
+}
+
+/// A process that was started. Killed, with the processes it started, when dropped.
+#[derive(Debug)]
+pub struct Running {
+    what: String,
+    child: Child,
+    patience: Duration,
+    stdout: File,
+    stderr: File,
+}
+
+impl Running {
+    /// The process's id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// `kill -9` of the process alone: what it started lives on.
+    pub fn kill(&mut self) {
+        self.child.kill().expect("the process can be killed");
+    }
+
+    /// Waits for the end. A process that takes too long is killed, and the test fails.
+    pub fn wait(mut self) -> Finished {
+        let start = Instant::now();
+        let mut pause = Duration::from_micros(500);
+        let status = loop {
+            match self
+                .child
+                .try_wait()
+                .expect("the process can be waited for")
+            {
+                Some(status) => break status,
+                None if start.elapsed() > self.patience => {
+                    let (stdout, stderr) = (contents(&self.stdout), contents(&self.stderr));
+                    let (what, patience) = (self.what.clone(), self.patience);
+                    drop(self);
+                    panic!(
+                        "{what} was not finished after {patience:?}, and was killed.\n{stdout}{stderr}"
+                    );
+                }
+                None => std::thread::sleep(pause),
+            }
+            pause = (pause * 2).min(Duration::from_millis(20));
+        };
+        Finished {
+            what: self.what.clone(),
+            status,
+            stdout: contents(&self.stdout),
+            stderr: contents(&self.stderr),
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if let Ok(None) = self.child.try_wait() {
+            // SAFETY: kill takes no pointers. The group is the child's own, which has not been waited for.
+            unsafe { libc::kill(-(self.child.id() as libc::pid_t), libc::SIGKILL) };
+            let _ = self.child.wait();
+        }
+    }
+}
+
+/// What the file holds, read without moving the offset that the process writes at.
+fn contents(file: &File) -> String {
+    use std::os::unix::fs::FileExt;
+    let mut bytes = vec![0; file.metadata().map_or(0, |m| m.len() as usize)];
+    file.read_exact_at(&mut bytes, 0)
+        .expect("the output can be read");
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+/// A process that has ended.
+#[derive(Debug)]
+pub struct Finished {
+    what: String,
+    /// How it ended.
+    pub status: ExitStatus,
+    /// What it wrote on standard output.
+    pub stdout: String,
+    /// What it wrote on standard error.
+    pub stderr: String,
+}
+
+impl Finished {
+    /// The exit code must be `code`.
+    #[track_caller]
+    pub fn expect_code(&self, code: i32) -> &Self {
+        let ended = match self.status.signal() {
+            Some(signal) => format!("by signal {signal}"),
+            None => format!("with code {}", self.status.code().unwrap_or(-1)),
+        };
+        assert!(
+            self.status.code() == Some(code),
+            "{} ended {ended}, not with code {code}.\n{}{}",
+            self.what,
+            self.stdout,
+            self.stderr
+        );
+        self
+    }
+
+    /// The test program `name` must have passed.
+    #[track_caller]
+    pub fn expect_pass(&self, name: &str) -> &Self {
+        self.expect_code(0);
+        assert!(
+            self.stdout
+                .lines()
+                .any(|line| line == format!("PASS {name}")),
+            "{} did not say that it passed.\n{}{}",
+            self.what,
+            self.stdout,
+            self.stderr
+        );
+        self
+    }
+
+    /// Standard error must contain `text`.
+    #[track_caller]
+    pub fn expect_stderr(&self, text: &str) -> &Self {
+        assert!(
+            self.stderr.contains(text),
+            "{} did not say '{text}' on standard error.\n{}",
+            self.what,
+            self.stderr
+        );
+        self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shell(script: &str) -> Run {
+        Run::new("/bin/sh").args(["-c", script])
+    }
+
+    #[test]
+    fn output_and_exit_code_are_kept_apart() {
+        let result = shell("echo out; echo err >&2; exit 3").run();
+        result.expect_code(3).expect_stderr("err\n");
+        assert_eq!(result.stdout, "out\n");
+    }
+
+    #[test]
+    #[should_panic(expected = "was not finished after 100ms")]
+    fn a_process_that_hangs_is_a_failure() {
+        shell("sleep 60").patience(Duration::from_millis(100)).run();
+    }
+
+    #[test]
+    fn a_process_left_behind_does_not_hold_up_the_test() {
+        let start = Instant::now();
+        shell("sleep 20 & exit 0").run().expect_code(0);
+        assert!(start.elapsed() < Duration::from_secs(10));
+    }
+
+    #[test]
+    #[should_panic(expected = "by signal 9")]
+    fn a_signal_is_no_exit_code() {
+        shell("kill -9 $$").run().expect_code(0);
+    }
+
+    #[test]
+    #[should_panic(expected = "did not say that it passed")]
+    fn exit_code_0_alone_is_not_enough() {
+        shell("echo PASS other").run().expect_pass("vector_add");
+    }
+}

@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Every program of tests/programs passes under `vcuda run`.
+
+use std::collections::BTreeSet;
+use std::fs;
+
+use vcuda_tests::{Run, program, repository};
+
+fn passes(name: &str, arguments: &[&str]) {
+    Run::vcuda(["run"])
+        .arg(program(name))
+        .args(arguments)
+        .run()
+        .expect_pass(name);
+}
+
+/// A test for each program, and the list of them.
+macro_rules! programs {
+    ($($name:ident)*) => {
+        const PROGRAMS: &[&str] = &[$(stringify!($name)),*];
+        $(
+            #[test]
+            fn $name() {
+                passes(stringify!($name), &[]);
+            }
+        )*
+    };
+}
+
+programs! {
+    abi_10 abi_11 abi_12 async_allocation big_copy concurrent_waits constructor_calls cooperative_grid cross_thread_sync
+    device_functions device_printf device_query double_precision driver_api driver_dlopen dynamic_shared errors
+    exit_without_cleanup float_functions fork_before_cuda fork_program half_precision histogram_atomics integer_functions
+    invalid_handles kernel_parameters large_sizes launch_api managed managed_variable mandelbrot many_launches
+    matmul_tiled memcpy_2d_3d memset_kinds nbody newer_architecture occupancy per_thread_stream pinned_memory
+    reduction_shuffle seed special_registers stencil sticky_errors streams_events symbols threads_streams two_modules
+    unsupported_api unsupported_instruction vector_add visible_devices
+}
+
+#[test]
+fn every_program_has_a_test() {
+    let programs = repository().join("tests/programs");
+    let mut found = BTreeSet::new();
+    for folder in ["", "vcuda_only", "clang", "driver"] {
+        for entry in fs::read_dir(programs.join(folder)).unwrap() {
+            let path = entry.unwrap().path();
+            if path.extension().is_some_and(|e| e == "cu" || e == "cpp") {
+                found.insert(path.file_stem().unwrap().to_str().unwrap().to_owned());
+            }
+        }
+    }
+    let tested: BTreeSet<_> = PROGRAMS.iter().map(|name| name.to_string()).collect();
+    assert_eq!(found, tested);
+}
+
+#[test]
+fn sizes_given_as_arguments_are_used() {
+    passes("vector_add", &["1"]);
+    passes("vector_add", &["1000000"]);
+    passes("matmul_tiled", &["1"]);
+    passes("big_copy", &["1"]);
+}
+
+#[test]
+fn exit_in_another_thread_leaves_code_0() {
+    passes("exit_without_cleanup", &["thread"]);
+}
+
+#[test]
+fn cuda_can_be_called_by_exit_handlers_and_static_destructors() {
+    passes("exit_without_cleanup", &["atexit"]);
+}
+
+#[test]
+fn exit_without_handlers_leaves_code_0() {
+    passes("exit_without_cleanup", &["_exit"]);
+}
+
+#[test]
+fn exit_while_a_thread_waits_for_the_device_leaves_code_0() {
+    passes("exit_without_cleanup", &["waiting"]);
+}
+
+#[test]
+fn a_function_that_is_not_implemented_names_itself_once() {
+    let result = Run::vcuda(["run"]).arg(program("unsupported_api")).run();
+    result.expect_pass("unsupported_api");
+    assert_eq!(
+        result.stderr.matches("cudaGraphCreate").count(),
+        1,
+        "{}",
+        result.stderr
+    );
+    assert_eq!(
+        result.stderr.matches("cudaMallocArray").count(),
+        1,
+        "{}",
+        result.stderr
+    );
+}
+
+#[test]
+fn an_instruction_that_is_not_supported_is_named_with_its_kernel() {
+    let result = Run::vcuda(["run"])
+        .arg(program("unsupported_instruction"))
+        .run();
+    result
+        .expect_pass("unsupported_instruction")
+        .expect_stderr("mma.sp")
+        .expect_stderr("sparse_product");
+}
