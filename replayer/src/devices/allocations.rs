@@ -42,8 +42,20 @@ impl Allocations {
             .is_some_and(|end| end <= base + size)
     }
 
-    pub fn iter(&self) -> impl Iterator<Item = (u64, u64)> {
-        self.sizes.iter().map(|(&address, &size)| (address, size))
+    /// The end of the last allocation that overlaps the range, or the range's end.
+    pub fn end_of_overlap(&self, address: u64, size: u64) -> u64 {
+        let end = address.saturating_add(size);
+        match self.sizes.range(..end).next_back() {
+            Some((&other, &len)) if other + len > address => other + len,
+            _ => end,
+        }
+    }
+
+    /// The allocations that begin in `from..to`.
+    pub fn range(&self, from: u64, to: u64) -> impl Iterator<Item = (u64, u64)> {
+        self.sizes
+            .range(from..to)
+            .map(|(&address, &size)| (address, size))
     }
 }
 

@@ -65,10 +65,6 @@ fn known(known: bool) -> Result<(), Status> {
 }
 
 impl NullDevice {
-    pub fn new() -> Arc<dyn Device> {
-        Arc::new(NullDevice::default())
-    }
-
     fn name(&self) -> u64 {
         self.next.fetch_add(1, Ordering::Relaxed) + 1
     }

@@ -132,6 +132,12 @@ impl Session {
 
     /// Ends kernels that run, skips what is issued, and lets the observer finish.
     pub fn end(&mut self) {
+        self.stop();
+        // It said on standard error what went wrong; there is nobody else to tell.
+        let _ = self.shared.finish();
+    }
+
+    fn stop(&mut self) {
         self.ended = true;
         for device in self.devices.iter() {
             device.abort();
@@ -146,7 +152,6 @@ impl Session {
         drop(done);
         // Ends when every device has dropped its sender.
         while ends.recv().is_ok() {}
-        let _ = self.shared.finish();
     }
 
     fn dispatch(&mut self, ticket: Ticket, command: Command) -> Outcome {
@@ -393,8 +398,9 @@ impl Session {
 
             Command::Goodbye => {
                 // As at a process's end, kernels that still run are not waited for.
-                self.end();
-                Ok(Some(Reply::Done))
+                self.stop();
+                self.shared.farewell(ticket);
+                Ok(None)
             }
         }
     }

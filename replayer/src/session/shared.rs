@@ -111,6 +111,17 @@ impl Shared {
         }
     }
 
+    /// Answers the last command, once the observer has finished with that answer.
+    pub(super) fn farewell(&self, ticket: Ticket) {
+        if let (Some(observer), Some(_)) = (&self.observer, ticket.slot) {
+            observer.answer(ticket.sequence, &Ok(Reply::Done));
+        }
+        let finished = self.finish();
+        if let Some(slot) = ticket.slot {
+            self.outbox.answer(slot, finished.map(|()| Reply::Done));
+        }
+    }
+
     /// Lets the observer finish, once.
     pub(super) fn finish(&self) -> Result<(), Status> {
         if self.finished.swap(true, Ordering::AcqRel) {
