@@ -81,6 +81,17 @@ impl Out<c_char> {
     }
 }
 
+impl Out<u8> {
+    /// Writes a structure that is made at run time.
+    pub(crate) fn set_bytes(self, bytes: &[u8]) -> Result<()> {
+        self.present()?;
+        // SAFETY: by the caller's contract the structure is as long as its prototype says, which
+        // is what `bytes` was made from.
+        unsafe { std::ptr::copy_nonoverlapping(bytes.as_ptr(), self.0, bytes.len()) };
+        Ok(())
+    }
+}
+
 /// `const T *` that a function reads one value from.
 #[repr(transparent)]
 pub(crate) struct In<T>(*const T);
@@ -95,6 +106,12 @@ impl<T> Clone for In<T> {
 impl<T> Copy for In<T> {}
 
 impl<T: Copy> In<T> {
+    /// What a C caller would pass for a value.
+    #[cfg(test)]
+    pub(crate) fn of(value: &T) -> Self {
+        In(value)
+    }
+
     /// The value. A null pointer is `cudaErrorInvalidValue`.
     pub(crate) fn get(self) -> Result<T> {
         if self.0.is_null() {
@@ -119,6 +136,18 @@ impl<T: Copy> In<T> {
 
     pub(crate) fn as_ptr(self) -> *const T {
         self.0
+    }
+}
+
+impl In<u8> {
+    /// A structure of `len` bytes that is read at run time.
+    pub(crate) fn bytes(self, len: usize) -> Result<Vec<u8>> {
+        if self.0.is_null() {
+            return Err(error::INVALID_VALUE);
+        }
+        // SAFETY: by the caller's contract the structure is as long as its prototype says, which
+        // is what `len` was made from.
+        Ok(unsafe { std::slice::from_raw_parts(self.0, len) }.to_vec())
     }
 }
 

@@ -267,3 +267,74 @@ export! { runtime:
         set(box_of(dst)?, value, extent, stream, ASYNC)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::runtime::layouts::{assert_layout, offsets};
+
+    #[test]
+    fn structures_are_laid_out_as_in_each_release() {
+        let parameters = offsets!(Memcpy3D:
+            "srcArray" src_array, "srcPos" src_pos, "srcPtr" src, "dstArray" dst_array,
+            "dstPos" dst_pos, "dstPtr" dst, "extent" extent, "kind" kind);
+        let pitched = offsets!(PitchedPtr:
+            "ptr" pointer, "pitch" pitch, "xsize" width, "ysize" height);
+        for release in ["11.8", "12.0", "12.9", "13.0"] {
+            assert_layout(
+                "cudaMemcpy3DParms",
+                release,
+                size_of::<Memcpy3D>(),
+                &parameters,
+            );
+            assert_layout("cudaPitchedPtr", release, size_of::<PitchedPtr>(), &pitched);
+        }
+    }
+
+    fn memory(pitch: usize, height: usize) -> PitchedPtr {
+        PitchedPtr {
+            pointer: 0x1000,
+            pitch,
+            width: pitch,
+            height,
+        }
+    }
+
+    #[test]
+    fn a_box_begins_at_its_position_in_the_memory() {
+        let side = corner(
+            memory(100, 10),
+            Pos { x: 3, y: 2, z: 4 },
+            Extent {
+                width: 97,
+                height: 8,
+                depth: 2,
+            },
+        );
+        let side = side.expect("the box lies within rows and slices");
+        assert_eq!(side.address, 0x1000 + 4 * 1000 + 200 + 3);
+        assert_eq!((side.pitch.row, side.pitch.slice), (100, 1000));
+    }
+
+    #[test]
+    fn a_box_beyond_a_row_or_slice_is_refused() {
+        let at = |x, y, z| Pos { x, y, z };
+        let box_of = |width, height, depth| Extent {
+            width,
+            height,
+            depth,
+        };
+        let outcome = |pos, extent| corner(memory(100, 10), pos, extent).map(drop);
+        assert_eq!(
+            outcome(at(4, 0, 0), box_of(97, 1, 1)),
+            Err(error::INVALID_PITCH_VALUE)
+        );
+        assert_eq!(
+            outcome(at(0, 3, 0), box_of(1, 8, 2)),
+            Err(error::INVALID_VALUE)
+        );
+        assert_eq!(outcome(at(0, 3, 0), box_of(1, 8, 1)), Ok(()));
+        let far = at(0, 0, usize::MAX);
+        assert_eq!(outcome(far, box_of(1, 1, 1)), Err(error::INVALID_VALUE));
+    }
+}

@@ -300,3 +300,79 @@ fn unsupported(what: &str) -> vcuda_protocol::Status {
     );
     error::NOT_SUPPORTED
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::runtime::layouts::{assert_layout, offsets};
+
+    #[test]
+    fn structures_are_laid_out_as_in_each_release() {
+        let config = offsets!(LaunchConfig:
+            "gridDim" grid, "blockDim" block, "dynamicSmemBytes" shared, "stream" stream,
+            "attrs" attributes, "numAttrs" count);
+        let attribute = offsets!(LaunchAttribute: "id" id, "pad" padding, "val" value);
+        for release in ["11.8", "12.0", "12.9", "13.0"] {
+            assert_layout(
+                "cudaLaunchConfig_st",
+                release,
+                size_of::<LaunchConfig>(),
+                &config,
+            );
+            let size = size_of::<LaunchAttribute>();
+            assert_layout("cudaLaunchAttribute_st", release, size, &attribute);
+        }
+    }
+
+    fn with_attribute(id: u32, value: [u64; 8]) -> Result<Wanted> {
+        let attribute = LaunchAttribute {
+            id,
+            padding: [0; 4],
+            value,
+        };
+        let one = Dim3 { x: 1, y: 1, z: 1 };
+        let config = LaunchConfig {
+            grid: one,
+            block: one,
+            shared: 0,
+            stream: 0,
+            attributes: In::of(&attribute),
+            count: 1,
+        };
+        config.wanted()
+    }
+
+    #[test]
+    fn attributes_that_change_the_result_are_done_or_refused() {
+        let value = |words: [u64; 2]| [words[0], words[1], 0, 0, 0, 0, 0, 0];
+        let outcome =
+            |id, words| with_attribute(id, value(words)).map(|w| (w.cooperative, w.event));
+        assert_eq!(outcome(2, [1, 0]), Ok((true, None)), "cooperative");
+        assert_eq!(
+            outcome(4, [1 << 32 | 1, 1]),
+            Ok((false, None)),
+            "cluster of one block"
+        );
+        assert_eq!(
+            outcome(4, [1 << 32 | 2, 1]),
+            Err(error::NOT_SUPPORTED),
+            "cluster of two"
+        );
+        assert_eq!(
+            outcome(6, [1, 0]),
+            Ok((false, None)),
+            "programmatic serialization"
+        );
+        assert_eq!(
+            outcome(12, [0x77, 0]),
+            Ok((false, Some(0x77))),
+            "completion event"
+        );
+        assert_eq!(
+            outcome(13, [1, 0]),
+            Err(error::NOT_SUPPORTED),
+            "updatable node"
+        );
+        assert_eq!(outcome(999, [0, 0]), Err(error::NOT_SUPPORTED), "unknown");
+    }
+}

@@ -13,6 +13,12 @@ mod device;
 mod error;
 mod event;
 mod execution;
+mod function;
+#[cfg(test)]
+mod layouts;
 mod memory;
+mod pointer;
+mod properties;
 mod registration;
 mod stream;
+mod symbols;
