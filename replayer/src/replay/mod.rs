@@ -1,0 +1,604 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Executes a recording on a device and compares what comes with what came then.
+//!
+//! The commands go through the same [`Session`] as those of a program. What the program's host side
+//! did is taken from the recording: bytes that a copy took from host memory become part of the
+//! command, and pinned and managed memory is set before each launch. What the session gives out is
+//! seen by an observer that compares, where a recorder would write it down.
+//!
+//! Commands and answers are taken in the order of the file. A command of the recording stands in it
+//! behind the answers that its program had seen, so waiting for each answer at its place keeps all
+//! that the program relied on, and never waits for what it did not wait for.
+//!
+//! Not compared is what depends on time: queries that were not ready (one that was ready is waited
+//! for), elapsed times, free memory. What depends on the device (attributes, registers, occupancy)
+//! is a note where the device is another one. What a kernel writes into managed or mapped memory is
+//! compared where it is copied or used, not in place.
+
+mod checker;
+mod compare;
+mod host_memory;
+mod outcome;
+mod recording;
+mod relocate;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use vcuda_protocol::layout::MAX_REPLY_DATA;
+use vcuda_protocol::trace::{Properties, Reader, Record, TraceError, Transfer};
+use vcuda_protocol::{Bytes, Command, Header, Image, Place, Reply, Status};
+use vcuda_transport::Memory;
+
+use crate::devices::Device;
+use crate::session::Session;
+use crate::status;
+use crate::window::Window;
+use checker::{Checker, Nowhere, OWN};
+use compare::Verdict;
+pub use compare::{Element, Tolerance};
+use host_memory::HostMemory;
+pub use outcome::{BufferDifference, Difference, Ended, Outcome, What};
+use recording::Recording;
+use relocate::Relocation;
+
+/// How to replay.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// How far floating-point numbers in buffers may be apart; exact if absent.
+    pub tolerance: Option<Tolerance>,
+}
+
+/// How far a replay is.
+#[derive(Clone, Copy, Debug)]
+pub struct Progress {
+    pub commands: u64,
+    pub total: u64,
+}
+
+/// Why a recording could not be replayed at all.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ReplayError {
+    #[error(transparent)]
+    Trace(#[from] TraceError),
+    #[error("A window of {len} bytes, as the recorded program had it, could not be made: {why}")]
+    Window { len: u64, why: String },
+    #[error("The recording does not say where its window of host memory was (property \"{0}\").")]
+    NoWindow(&'static str),
+}
+
+/// A recording, ready to be replayed.
+pub struct Replayer {
+    recording: Arc<Recording>,
+    window: Window,
+}
+
+impl Replayer {
+    /// Reads through a recording, as far as it can be read.
+    pub fn open(path: impl AsRef<Path>) -> Result<Replayer, ReplayError> {
+        let recording = Recording::open(path.as_ref())?;
+        let number = |key: &'static str| {
+            let value = recording.properties().get(key);
+            value
+                .and_then(|value| value.parse().ok())
+                .ok_or(ReplayError::NoWindow(key))
+        };
+        let base = number("window.base")?;
+        let len = number("window.len")?;
+        let memory = Memory::create("replay", len)
+            .and_then(|memory| memory.map(None))
+            .map_err(|why| ReplayError::Window {
+                len,
+                why: why.to_string(),
+            })?
+            .shared();
+        Ok(Replayer {
+            recording: Arc::new(recording),
+            window: Window { base, memory },
+        })
+    }
+
+    /// What was recorded.
+    pub fn properties(&self) -> &Properties {
+        self.recording.properties()
+    }
+
+    /// Commands of the recording.
+    pub fn commands(&self) -> u64 {
+        self.recording.commands
+    }
+
+    /// How the recording ends.
+    pub fn ended(&self) -> &Ended {
+        &self.recording.ended
+    }
+
+    /// The window for which devices are to be made, at the recorded program's addresses.
+    pub fn window(&self) -> &Window {
+        &self.window
+    }
+
+    /// Executes the recording on devices that no session has used, and compares. Ends at the first
+    /// difference.
+    pub fn replay(
+        self,
+        devices: Vec<Arc<dyn Device>>,
+        options: &Options,
+        mut progress: impl FnMut(Progress),
+    ) -> Result<Outcome, ReplayError> {
+        let mut replay = Replay::new(&self, devices, options);
+        let reader = Reader::open(&self.recording.path)?;
+        for record in reader {
+            // The first pass has seen where the trace ends, and why.
+            let Ok(record) = record else { break };
+            if let Record::Command { .. } = record {
+                progress(Progress {
+                    commands: replay.commands,
+                    total: self.recording.commands,
+                });
+            }
+            let goes_on = replay.record(record)?;
+            if !goes_on || replay.checker.has_difference() {
+                break;
+            }
+        }
+        let mut outcome = replay.finish();
+        if let Some((sequence, what)) = outcome.difference.take() {
+            outcome.outcome.first_difference = Some(self.describe(sequence, what)?);
+        }
+        Ok(outcome.outcome)
+    }
+
+    /// Looks up what a command was.
+    fn describe(&self, sequence: u64, what: What) -> Result<Difference, ReplayError> {
+        let mut reader = Reader::open(&self.recording.path)?;
+        while let Some(Ok(record)) = reader.next() {
+            if let Record::Command { header, command } = record
+                && header.sequence == sequence
+            {
+                return Ok(Difference {
+                    sequence,
+                    api: function_name(&reader, header.api),
+                    thread: header.thread,
+                    command: shorten(format!("{command:?}")),
+                    what,
+                });
+            }
+        }
+        Ok(Difference {
+            sequence,
+            api: "a function that the recording does not name".into(),
+            thread: 0,
+            command: "a command that the recording does not have".into(),
+            what,
+        })
+    }
+}
+
+/// The name of a function number, or the number.
+pub(crate) fn function_name(reader: &Reader, api: u16) -> String {
+    match reader.function(api) {
+        Some(name) => name.to_owned(),
+        None => format!("function {api}"),
+    }
+}
+
+/// At most so much of a text as a message can bear.
+pub(crate) fn shorten(mut text: String) -> String {
+    const MOST: usize = 300;
+    if text.len() > MOST {
+        let mut end = MOST;
+        while !text.is_char_boundary(end) {
+            end -= 1;
+        }
+        text.truncate(end);
+        text.push('…');
+    }
+    text
+}
+
+/// One replay under way.
+struct Replay {
+    recording: Arc<Recording>,
+    window: Window,
+    devices: u32,
+    same_device: bool,
+    session: Session,
+    checker: Arc<Checker>,
+    options: Options,
+    relocation: Relocation,
+    host_memory: HostMemory,
+    /// Sizes of host allocations, by offset.
+    host_allocations: std::collections::HashMap<u64, u64>,
+    next_own: u64,
+    commands: u64,
+    compared_values: u64,
+    ended: Ended,
+    notes: Vec<String>,
+}
+
+struct Finished {
+    outcome: Outcome,
+    difference: Option<(u64, What)>,
+}
+
+impl Replay {
+    fn new(replayer: &Replayer, devices: Vec<Arc<dyn Device>>, options: &Options) -> Replay {
+        let recording = replayer.recording.clone();
+        let infos: Vec<_> = devices.iter().map(|device| device.info()).collect();
+        let mut notes = Vec::new();
+        let mut relocation = Relocation::default();
+        for (&index, recorded) in &recording.devices {
+            let Some(info) = infos.get(index as usize) else {
+                notes.push(format!(
+                    "The recording has a device {index} (\"{}\"), and there is none here.",
+                    recorded.name
+                ));
+                continue;
+            };
+            notes.extend(compare::device_note(recorded, info));
+            if !relocation.heap(recorded, info) {
+                notes.push(format!(
+                    "The heap of the recorded device {index} ({} bytes) is larger than that here \
+                     ({} bytes).",
+                    recorded.heap_len, info.heap_len
+                ));
+            }
+        }
+        let same_device = recording.devices.iter().all(|(&index, recorded)| {
+            infos
+                .get(index as usize)
+                .is_some_and(|info| info == recorded)
+        });
+        let checker = Checker::new(recording.clone(), options.tolerance);
+        let window = replayer.window.clone();
+        Replay {
+            devices: devices.len() as u32,
+            same_device,
+            session: Session::new(
+                devices,
+                window.clone(),
+                Arc::new(Nowhere),
+                Some(checker.clone()),
+            ),
+            ended: recording.ended.clone(),
+            recording,
+            window,
+            checker,
+            options: options.clone(),
+            relocation,
+            host_memory: HostMemory::default(),
+            host_allocations: Default::default(),
+            next_own: OWN,
+            commands: 0,
+            compared_values: 0,
+            notes,
+        }
+    }
+
+    /// Takes the next record. False where the replay cannot go on.
+    fn record(&mut self, record: Record) -> Result<bool, ReplayError> {
+        match record {
+            Record::Command { header, command } => {
+                if let Some(why) = impossible(&header, &command) {
+                    self.ended = Ended::Cut(format!(
+                        "The replay ends before command {}: {why}.",
+                        header.sequence
+                    ));
+                    return Ok(false);
+                }
+                self.command(header, command)?;
+            }
+            Record::Answer { sequence, reply } => self.settle(sequence, reply),
+            Record::Transfer {
+                transfer: Transfer::Output,
+                sequence,
+                position,
+                content,
+            } => {
+                // What the program did next may rest on these bytes.
+                let end = position.saturating_add(content.len());
+                if sequence < OWN && !self.checker.has_given(sequence, end) {
+                    let all = self.synchronize();
+                    self.checker.wait_for_bytes(sequence, end, &all);
+                    let actual = self.checker.given(sequence);
+                    if actual < end && self.checker.failure(sequence).is_none() {
+                        let expected = end;
+                        self.checker
+                            .differs(sequence, What::Missing { expected, actual });
+                    }
+                }
+            }
+            Record::Foreign {
+                role,
+                sequence,
+                shape,
+            } => {
+                self.ended = Ended::Cut(format!(
+                    "The replay ends before command {sequence}: this vcuda does not know its \
+                     {role:?} of the shape \"{shape}\"."
+                ));
+                return Ok(false);
+            }
+            _ => {}
+        }
+        Ok(true)
+    }
+
+    fn command(&mut self, header: Header, command: Command) -> Result<(), ReplayError> {
+        let command = self.prepare(&header, command)?;
+        let command = self.relocation.apply(command);
+        self.session.execute(&header, command);
+        self.commands += 1;
+        Ok(())
+    }
+
+    /// Puts what the recording knows into a command, and the session into the state for it.
+    fn prepare(&mut self, header: &Header, command: Command) -> Result<Command, ReplayError> {
+        let sequence = header.sequence;
+        Ok(match command {
+            Command::Copy {
+                stream,
+                dst,
+                src,
+                extent,
+                release,
+            } => {
+                let from_host = match &src {
+                    Place::Window { .. } => true,
+                    Place::Device { address, .. } => self.window.offset_of(*address).is_some(),
+                    Place::Inline(_) | Place::Reply => false,
+                };
+                let len = extent.bytes().unwrap_or(u64::MAX);
+                let input = match from_host {
+                    true => self.recording.input(sequence, len)?,
+                    false => None,
+                };
+                Command::Copy {
+                    stream,
+                    dst,
+                    src: input.map_or(src, |bytes| Place::Inline(Bytes(bytes))),
+                    extent,
+                    release,
+                }
+            }
+            Command::ModuleLoad {
+                device,
+                module,
+                image: Image::Window { offset, len },
+            } => {
+                let image = match self.recording.input(sequence, len)? {
+                    Some(bytes) => Image::Inline(Bytes(bytes)),
+                    None => Image::Window { offset, len },
+                };
+                Command::ModuleLoad {
+                    device,
+                    module,
+                    image,
+                }
+            }
+            Command::StreamQuery { stream } if self.recording.ready.contains(&sequence) => {
+                Command::StreamSynchronize { stream }
+            }
+            Command::EventQuery { event } if self.recording.ready.contains(&sequence) => {
+                Command::EventSynchronize { event }
+            }
+            Command::EventElapsed { start, end } => {
+                if self.recording.ready.contains(&sequence) {
+                    for event in [start, end] {
+                        let own = self.own(Command::EventSynchronize { event });
+                        let _ = self.checker.answer(own);
+                    }
+                }
+                command
+            }
+            Command::Launch { .. } => {
+                for piece in self
+                    .recording
+                    .host_memory
+                    .get(&sequence)
+                    .into_iter()
+                    .flatten()
+                {
+                    let bytes = self.recording.reader.bytes(&piece.content)?;
+                    self.host_memory.set(piece.position, bytes);
+                }
+                if !self.host_memory.is_empty() {
+                    // Kernels that run may still use it.
+                    for own in self.synchronize() {
+                        let _ = self.checker.answer(own);
+                    }
+                    self.host_memory.put(&self.window);
+                }
+                command
+            }
+            Command::HostAlloc { offset, size, .. } => {
+                self.host_allocations.insert(offset, size);
+                command
+            }
+            Command::HostFree { offset } => {
+                if let Some(size) = self.host_allocations.remove(&offset) {
+                    let address = self.window.base.wrapping_add(offset);
+                    self.host_memory.forget(address, size);
+                }
+                command
+            }
+            other => other,
+        })
+    }
+
+    /// Takes an answer of the recording: waits for the replay's, and compares.
+    fn settle(&mut self, sequence: u64, expected: Result<Reply, Status>) {
+        if self.checker.is_asked(sequence) {
+            let actual = self.checker.answer(sequence);
+            self.compare(sequence, &expected, &actual);
+        } else if let Err(expected) = expected {
+            let all = self.synchronize();
+            let actual = self.checker.wait_for_failure(sequence, &all);
+            self.compared_values += 1;
+            if actual != Some(expected) {
+                self.differs(sequence, Err(expected), actual.map_or(Ok(Reply::Done), Err));
+            }
+        }
+    }
+
+    fn compare(
+        &mut self,
+        sequence: u64,
+        expected: &Result<Reply, Status>,
+        actual: &Result<Reply, Status>,
+    ) {
+        if self.surfaced_at_another_time(sequence, expected, actual) {
+            self.checker.note(format!(
+                "Command {sequence} gave {} where the recording has {}: an earlier launch failed, \
+                 and this was noticed at another time.",
+                compare::describe(actual),
+                compare::describe(expected)
+            ));
+            return;
+        }
+        if let (Ok(Reply::Global(expected)), Ok(Reply::Global(actual))) = (expected, actual)
+            && expected.size == actual.size
+        {
+            self.relocation
+                .range(expected.address, expected.size, actual.address);
+            self.compared_values += 1;
+            return;
+        }
+        let tolerance = self.options.tolerance;
+        match compare::answers(expected, actual, tolerance, self.same_device) {
+            Verdict::NotCompared => {}
+            Verdict::Equal => self.compared_values += 1,
+            Verdict::Note(note) => self.checker.note(note),
+            Verdict::Different(what) => {
+                self.compared_values += 1;
+                self.checker.differs(sequence, what);
+            }
+        }
+    }
+
+    /// Whether only one of two answers has the error of a launch that failed before. When that is
+    /// noticed depends on time.
+    fn surfaced_at_another_time(
+        &self,
+        sequence: u64,
+        expected: &Result<Reply, Status>,
+        actual: &Result<Reply, Status>,
+    ) -> bool {
+        let status = match (expected, actual) {
+            (Ok(_), Err(status)) | (Err(status), Ok(_)) => *status,
+            _ => return false,
+        };
+        status::is_sticky(status)
+            && self
+                .recording
+                .failures
+                .iter()
+                .any(|(&failed, &with)| failed < sequence && with == status)
+    }
+
+    fn differs(
+        &mut self,
+        sequence: u64,
+        expected: Result<Reply, Status>,
+        actual: Result<Reply, Status>,
+    ) {
+        let expected = compare::describe(&expected);
+        let actual = compare::describe(&actual);
+        self.checker
+            .differs(sequence, What::Value { expected, actual });
+    }
+
+    /// Executes a command that is not in the recording. Its answer comes under the number that is
+    /// returned.
+    fn own(&mut self, command: Command) -> u64 {
+        let header = Header {
+            sequence: self.next_own,
+            api: 0,
+            thread: 0,
+            time: 0,
+            slot: Some(0),
+        };
+        self.next_own += 1;
+        self.session.execute(&header, command);
+        header.sequence
+    }
+
+    /// Asks every device to say when it has finished what it has now.
+    fn synchronize(&mut self) -> Vec<u64> {
+        (0..self.devices)
+            .map(|device| self.own(Command::DeviceSynchronize { device }))
+            .collect()
+    }
+
+    /// Ends the session and says what was found.
+    fn finish(mut self) -> Finished {
+        if self.checker.has_difference() {
+            // An earlier command may have a difference that is not known yet.
+            for own in self.synchronize() {
+                let _ = self.checker.answer(own);
+            }
+        }
+        let found = self.checker.close();
+        let mut difference = found.difference;
+        for (sequence, status) in found.failures {
+            if sequence >= OWN || self.recording.failures.contains_key(&sequence) {
+                continue;
+            }
+            let what = What::Value {
+                expected: "success".into(),
+                actual: format!("error {}", status.0),
+            };
+            // The recording may have ended before the command had failed there, too.
+            if self.recording.ended != Ended::Clean && sequence > self.recording.last_answered {
+                self.notes.push(format!(
+                    "Command {sequence} failed with error {}; the recording ends before anything \
+                     waited for it.",
+                    status.0
+                ));
+            } else if difference
+                .as_ref()
+                .is_none_or(|(first, _)| sequence < *first)
+            {
+                difference = Some((sequence, what));
+            }
+        }
+        self.session.end();
+        self.notes.extend(found.notes);
+        Finished {
+            outcome: Outcome {
+                commands: self.commands,
+                compared_values: self.compared_values,
+                compared_bytes: found.compared_bytes,
+                first_difference: None,
+                ended: self.ended,
+                notes: self.notes,
+            },
+            difference,
+        }
+    }
+}
+
+/// Why no session can have had a command.
+fn impossible(header: &Header, command: &Command) -> Option<&'static str> {
+    if header.sequence >= OWN {
+        return Some("no session has as many commands");
+    }
+    match command {
+        Command::Copy {
+            dst: Place::Reply,
+            extent,
+            ..
+        } if extent
+            .bytes()
+            .is_none_or(|bytes| bytes > MAX_REPLY_DATA as u64) =>
+        {
+            Some("its bytes do not fit a reply")
+        }
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests;
