@@ -19,6 +19,7 @@ mod launch;
 mod libraries;
 mod memory;
 mod modules;
+mod numbering;
 mod runtime;
 mod session;
 mod streams;
