@@ -11,7 +11,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use vcuda_protocol::Status;
 
 use crate::thread::{self, DefaultStream};
-use crate::{Result, error};
+use crate::{Result, error, numbering};
 
 fn run(api: u16, default: DefaultStream, body: impl FnOnce() -> Result<()>) -> Status {
     let outcome = catch_unwind(AssertUnwindSafe(|| thread::within(api, default, body)));
@@ -35,7 +35,16 @@ pub(crate) fn runtime(api: u16, default: DefaultStream, body: impl FnOnce() -> R
     if !status.is_success() && status != error::NOT_READY {
         thread::with(|t| t.last_error.set(status));
     }
-    status.0
+    numbering::outward(status.0)
+}
+
+/// A Runtime API function that returns an error which an earlier call kept.
+pub(crate) fn reporting(
+    api: u16,
+    default: DefaultStream,
+    body: impl FnOnce() -> Result<()>,
+) -> u32 {
+    numbering::outward(run(api, default, body).0)
 }
 
 /// A Driver API function.

@@ -6,7 +6,7 @@ use std::ffi::c_char;
 use vcuda_protocol::Status;
 
 use crate::entry::export;
-use crate::{contexts, session, thread};
+use crate::{contexts, numbering, session, thread};
 
 /// The calling thread's last error.
 fn last() -> Status {
@@ -22,8 +22,7 @@ fn is_sticky(status: Status) -> bool {
     })
 }
 
-// The functions of this block report an error that an earlier call kept; they do not keep it again.
-export! { driver:
+export! { reporting:
     /// `cudaGetLastError` — CUDA Runtime API, Error Handling.
     fn cudaGetLastError() {
         let status = last();
@@ -48,11 +47,11 @@ export! { driver:
 /// `cudaGetErrorName` — CUDA Runtime API, Error Handling.
 #[unsafe(no_mangle)]
 pub(crate) extern "C" fn cudaGetErrorName(code: u32) -> *const c_char {
-    vcuda_api::error::runtime_name(code).as_ptr()
+    vcuda_api::error::runtime_name(numbering::inward(code)).as_ptr()
 }
 
 /// `cudaGetErrorString` — CUDA Runtime API, Error Handling.
 #[unsafe(no_mangle)]
 pub(crate) extern "C" fn cudaGetErrorString(code: u32) -> *const c_char {
-    vcuda_api::error::description(code).as_ptr()
+    vcuda_api::error::description(numbering::inward(code)).as_ptr()
 }
