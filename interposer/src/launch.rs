@@ -38,6 +38,9 @@ pub(crate) unsafe fn launch(
 ) -> Result<()> {
     let device = contexts::device(function.module.ordinal as i32)?;
     check(device, function, launch)?;
+    if launch.cooperative {
+        check_cooperative(device, function, launch)?;
+    }
     let stream = streams::resolve(launch.stream)?;
     if stream.device != device.wire {
         return Err(error::INVALID_HANDLE);
@@ -125,6 +128,30 @@ fn check(device: &Device, function: &Function, launch: &Launch) -> Result<()> {
     match launch.shared > dynamic_shared_limit(device, function) {
         true => Err(error::INVALID_VALUE),
         false => Ok(()),
+    }
+}
+
+/// All blocks of a cooperative grid must be on the device at once (CUDA Driver API,
+/// cuLaunchCooperativeKernel).
+fn check_cooperative(device: &Device, function: &Function, launch: &Launch) -> Result<()> {
+    const MULTIPROCESSOR_COUNT: u32 = 16;
+    const COOPERATIVE_LAUNCH: u32 = 95;
+    let attribute = |number| device.attribute(number).unwrap_or(0).max(0) as u64;
+    if attribute(COOPERATIVE_LAUNCH) == 0 {
+        return Err(error::NOT_SUPPORTED);
+    }
+    let count = |d: Dim3| {
+        u64::from(d.x)
+            .checked_mul(u64::from(d.y))?
+            .checked_mul(u64::from(d.z))
+    };
+    // `check` has seen that a block has no more threads than the device allows.
+    let threads = count(launch.block).and_then(|threads| i32::try_from(threads).ok());
+    let threads = threads.ok_or(error::INVALID_CONFIGURATION)?;
+    let each = u64::from(occupancy(function, threads, launch.shared)?);
+    match count(launch.grid) {
+        Some(blocks) if blocks <= each * attribute(MULTIPROCESSOR_COUNT) => Ok(()),
+        _ => Err(error::COOPERATIVE_LAUNCH_TOO_LARGE),
     }
 }
 
