@@ -141,9 +141,10 @@ pub fn containers_through<'a>(
     bytes: &'a [u8],
     mut header_at: impl FnMut(usize) -> Header,
 ) -> impl Iterator<Item = Result<Container<'a>, Error>> {
-    let mut at = 0;
+    let mut next = Some(0);
     std::iter::from_fn(move || {
         let is_container = |header: &Header| u32_at(header, 0) == Some(Container::MAGIC);
+        let mut at = next.take().filter(|at| *at < bytes.len())?;
         let mut header = header_at(at);
         if !is_container(&header) {
             at += bytes.get(at..)?.iter().position(|byte| *byte != 0)?;
@@ -154,9 +155,7 @@ pub fn containers_through<'a>(
         } else {
             Err(Error::TrailingBytes { offset: at })
         };
-        at = result
-            .as_ref()
-            .map_or(usize::MAX, |container| at + container.len);
+        next = result.as_ref().ok().map(|container| at + container.len);
         Some(result)
     })
 }
