@@ -28,6 +28,7 @@ enum Value {
 use Value::*;
 
 struct Field {
+    #[cfg_attr(not(test), expect(dead_code, reason = "it is for people and tests"))]
     name: &'static str,
     value: Value,
     first: Release,
