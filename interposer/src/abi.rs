@@ -62,6 +62,28 @@ impl<T> Out<T> {
     pub(crate) fn as_ptr(self) -> *mut T {
         self.0
     }
+
+    /// The place of a C caller that wants no result.
+    pub(crate) fn null() -> Self {
+        Out(std::ptr::null_mut())
+    }
+
+    /// What a C caller would pass for a variable.
+    #[cfg(test)]
+    pub(crate) fn of(place: &mut T) -> Self {
+        Out(place)
+    }
+
+    /// Element `index` of an array whose length the caller promised to be larger.
+    pub(crate) fn at(self, index: usize) -> Result<Self> {
+        self.present()?;
+        Ok(Out(self.0.wrapping_add(index)))
+    }
+
+    /// The same place as what it is there: C calls it `void *`.
+    pub(crate) fn cast<U>(self) -> Out<U> {
+        Out(self.0.cast())
+    }
 }
 
 impl Out<c_char> {
@@ -136,6 +158,16 @@ impl<T: Copy> In<T> {
 
     pub(crate) fn as_ptr(self) -> *const T {
         self.0
+    }
+
+    /// What a C caller passes for nothing.
+    pub(crate) fn null() -> Self {
+        In(std::ptr::null())
+    }
+
+    /// The same place as what it is there: C calls it `void *`.
+    pub(crate) fn cast<U>(self) -> In<U> {
+        In(self.0.cast())
     }
 }
 

@@ -5,14 +5,16 @@
 //! share their device's session state: handles of one are valid in another, which is more than
 //! CUDA allows and nothing that a correct program can tell.
 
+use std::collections::BTreeMap;
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use parking_lot::Mutex;
 use vcuda_protocol::{Command, DeviceInfo, Reply, Status};
 
 use crate::memory::DeviceMemory;
 use crate::session::{self, Session};
-use crate::{Result, error, thread};
+use crate::{Result, error, modules, streams, thread};
 
 /// A device that CUDA_VISIBLE_DEVICES lets the program see.
 pub(crate) struct Device {
@@ -29,6 +31,8 @@ pub(crate) struct Device {
 pub(crate) struct DeviceState {
     /// Uses of the primary context by the Driver API.
     pub(crate) retained: u32,
+    /// Whether the Runtime API uses the primary context.
+    pub(crate) in_use: bool,
     /// Whether the primary context exists.
     pub(crate) active: bool,
     pub(crate) flags: u32,
@@ -143,23 +147,232 @@ pub(crate) struct Context {
     pub(crate) id: u32,
 }
 
+/// Contexts are handed to the program from here: 256 apart, and 16 apart by device in between.
+const CONTEXT_HANDLES: u64 = 0x7778_0000_0000;
+
+/// What the program has set on a context that cuCtxCreate made.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Created {
+    pub(crate) context: Context,
+    pub(crate) flags: u32,
+    /// Uses by cuCtxAttach, beside the first.
+    pub(crate) attached: u32,
+}
+
+/// The contexts that cuCtxCreate made, by id.
+static CREATED: Mutex<BTreeMap<u32, Created>> = Mutex::new(BTreeMap::new());
+static NEXT_CONTEXT: AtomicU32 = AtomicU32::new(1);
+
+impl Context {
+    pub(crate) fn primary(device: &Device) -> Self {
+        Context {
+            ordinal: device.ordinal,
+            id: 0,
+        }
+    }
+
+    /// The `CUcontext` that names it.
+    pub(crate) fn handle(self) -> u64 {
+        CONTEXT_HANDLES + u64::from(self.id) * 256 + u64::from(self.ordinal) * 16
+    }
+
+    /// The context of a `CUcontext`.
+    pub(crate) fn named(handle: u64) -> Result<Self> {
+        let offset = handle.wrapping_sub(CONTEXT_HANDLES);
+        let context = Context {
+            ordinal: (offset / 16 % 16) as u32,
+            id: u32::try_from(offset / 256).map_err(|_| error::INVALID_CONTEXT)?,
+        };
+        let known = match context.id {
+            0 => (context.ordinal as usize) < devices()?.len(),
+            _ => context.exists(),
+        };
+        match known && context.handle() == handle {
+            true => Ok(context),
+            false => Err(error::INVALID_CONTEXT),
+        }
+    }
+
+    pub(crate) fn device(self) -> Result<&'static Device> {
+        device(self.ordinal as i32)
+    }
+
+    fn exists(self) -> bool {
+        match self.id {
+            0 => self.device().is_ok_and(|d| d.state.lock().active),
+            id => CREATED.lock().get(&id).is_some_and(|c| c.context == self),
+        }
+    }
+
+    /// Changes what is known of a context that cuCtxCreate made. `None`: it is no such context.
+    pub(crate) fn with_created<R>(self, f: impl FnOnce(&mut Created) -> R) -> Option<R> {
+        CREATED.lock().get_mut(&self.id).map(f)
+    }
+}
+
+/// `cuCtxCreate`: the new context is current, above the one that was.
+pub(crate) fn create(device: &Device, flags: u32) -> Result<Context> {
+    let context = Context {
+        ordinal: device.ordinal,
+        id: NEXT_CONTEXT.fetch_add(1, Ordering::Relaxed),
+    };
+    let created = Created {
+        context,
+        flags,
+        attached: 0,
+    };
+    CREATED.lock().insert(context.id, created);
+    push(context);
+    Ok(context)
+}
+
+/// `cuCtxDestroy`. What the context held goes with the last context of its device.
+pub(crate) fn destroy(context: Context) -> Result<()> {
+    if CREATED.lock().remove(&context.id).is_none() {
+        return Err(error::INVALID_CONTEXT);
+    }
+    if current_context() == Some(context) {
+        pop();
+    }
+    clear_if_unused(context.device()?)
+}
+
+/// The primary context has one use less.
+pub(crate) fn release_primary(device: &Device) -> Result<()> {
+    {
+        let mut state = device.state.lock();
+        state.retained = state
+            .retained
+            .checked_sub(1)
+            .ok_or(error::INVALID_CONTEXT)?;
+        state.active = state.retained != 0 || state.in_use;
+    }
+    clear_if_unused(device)
+}
+
+/// Frees what is on a device once it has no context.
+fn clear_if_unused(device: &Device) -> Result<()> {
+    let created = CREATED.lock();
+    let used = created
+        .values()
+        .any(|c| c.context.ordinal == device.ordinal);
+    drop(created);
+    match used || device.state.lock().active {
+        true => Ok(()),
+        false => clear(device),
+    }
+}
+
+/// Destroys the primary context and all that is on its device (`cudaDeviceReset`,
+/// `cuDevicePrimaryCtxReset`). It comes back when it is next used.
+pub(crate) fn reset(device: &Device) -> Result<()> {
+    {
+        let mut state = device.state.lock();
+        *state = DeviceState {
+            retained: state.retained,
+            ..DeviceState::default()
+        };
+    }
+    clear(device)
+}
+
+fn clear(device: &Device) -> Result<()> {
+    session::get()?.call(&Command::DeviceReset {
+        device: device.wire,
+    })?;
+    device.memory.clear();
+    modules::forget(device);
+    streams::forget(device);
+    Ok(())
+}
+
+/// The calling thread's current context.
+pub(crate) fn current_context() -> Option<Context> {
+    thread::with(|t| t.contexts.borrow().last().copied()).flatten()
+}
+
+/// Puts a context above the calling thread's current one.
+pub(crate) fn push(context: Context) {
+    thread::with(|t| t.contexts.borrow_mut().push(context));
+}
+
+/// Takes the calling thread's current context away; the one below becomes current.
+pub(crate) fn pop() -> Option<Context> {
+    thread::with(|t| t.contexts.borrow_mut().pop()).flatten()
+}
+
+/// Makes a context current in the place of the one that is.
+pub(crate) fn make_current(context: Context) {
+    pop();
+    push(context);
+}
+
+/// `cudaSetDevice`: the device's primary context is current from now on.
+pub(crate) fn select(device: &Device) {
+    thread::with(|t| t.device.set(device.ordinal));
+    make_current(Context::primary(device));
+}
+
 /// The device that the calling thread uses: that of its current context, or the one that
 /// cudaSetDevice chose.
 pub(crate) fn current() -> Result<&'static Device> {
-    let ordinal = thread::with(|t| match t.contexts.borrow().last() {
-        Some(context) => context.ordinal,
-        None => t.device.get(),
-    });
-    device(ordinal.unwrap_or(0) as i32)
+    match current_context() {
+        Some(context) if context.id != 0 && !context.exists() => Err(error::CONTEXT_IS_DESTROYED),
+        Some(context) => context.device(),
+        None => device(thread::with(|t| t.device.get()).unwrap_or(0) as i32),
+    }
 }
 
-/// Like [`current`], for calls that use the device: they report what earlier work left behind.
+/// Like [`current`], for calls that use the device: they report what earlier work left behind. The
+/// Runtime API makes the primary context where there is none.
 pub(crate) fn active() -> Result<&'static Device> {
     let device = current()?;
     session::get()?.asynchronous_error(device.wire)?;
-    device.state.lock().active = true;
+    let context = current_context().unwrap_or_else(|| {
+        let primary = Context::primary(device);
+        push(primary);
+        primary
+    });
+    if context.id == 0 {
+        let mut state = device.state.lock();
+        state.in_use = true;
+        state.active = true;
+    }
     Ok(device)
 }
+
+/// The device of the current context, for calls of the Driver API, which never makes one; they
+/// report what earlier work left behind.
+pub(crate) fn bound() -> Result<&'static Device> {
+    let context = current_context().ok_or(error::INVALID_CONTEXT)?;
+    let device = context.device()?;
+    if !context.exists() {
+        return Err(error::CONTEXT_IS_DESTROYED);
+    }
+    session::get()?.asynchronous_error(device.wire)?;
+    Ok(device)
+}
+
+/// Whether cuInit has been called, or the Runtime API has done the same.
+pub(crate) fn initialized() -> Result<()> {
+    match INITIALIZED.load(Ordering::Relaxed) || session::running().is_some() {
+        true => Ok(()),
+        false => Err(error::NOT_INITIALIZED),
+    }
+}
+
+/// `cuInit`
+pub(crate) fn initialize() -> Result<()> {
+    match devices()? {
+        [] => Err(error::NO_DEVICE),
+        _ => {
+            INITIALIZED.store(true, Ordering::Relaxed);
+            Ok(())
+        }
+    }
+}
+
+static INITIALIZED: AtomicBool = AtomicBool::new(false);
 
 /// A reply that does not belong to its command: the worker is not what it says it is.
 pub(crate) fn unexpected(command: &str, reply: &Reply) -> Status {

@@ -4,14 +4,15 @@
 //! A body is a block that returns `Result<()>`; the macros make it an exported C function that
 //! tags its commands with its own name, turns a panic into an error instead of unwinding into C,
 //! and (Runtime API) keeps the thread's last error. `/ twin` names the `_ptsz` or `_ptds` export
-//! whose null stream is the per-thread default stream.
+//! whose null stream is the per-thread default stream, `| alias` another name with the same
+//! meaning.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use vcuda_protocol::Status;
 
 use crate::thread::{self, DefaultStream};
-use crate::{Result, error, numbering};
+use crate::{Result, contexts, error, numbering};
 
 fn run(api: u16, default: DefaultStream, body: impl FnOnce() -> Result<()>) -> Status {
     let outcome = catch_unwind(AssertUnwindSafe(|| thread::within(api, default, body)));
@@ -47,19 +48,34 @@ pub(crate) fn reporting(
     numbering::outward(run(api, default, body).0)
 }
 
-/// A Driver API function.
+/// A Driver API function that may be called at any time.
 pub(crate) fn driver(api: u16, default: DefaultStream, body: impl FnOnce() -> Result<()>) -> u32 {
     run(api, default, body).0
 }
 
+/// A Driver API function that may be called after cuInit.
+pub(crate) fn initialized(
+    api: u16,
+    default: DefaultStream,
+    body: impl FnOnce() -> Result<()>,
+) -> u32 {
+    run(api, default, || {
+        contexts::initialized()?;
+        body()
+    })
+    .0
+}
+
 macro_rules! export {
-    ($kind:ident: $( $(#[$meta:meta])* fn $name:ident $(/ $twin:ident)* ($($arg:ident : $type:ty),* $(,)?) $body:block)*) => {$(
+    ($kind:ident: $( $(#[$meta:meta])* fn $name:ident $(| $alias:ident)* $(/ $twin:ident)* ($($arg:ident : $type:ty),* $(,)?) $body:block)*) => {$(
         $crate::entry::export!(@one $kind, Legacy, $(#[$meta])* $name, ($($arg: $type),*), $body);
-        $crate::entry::export!(@twins $kind, ($($twin)*), ($($arg: $type),*), $body);
+        $crate::entry::export!(@more $kind, Legacy, ($($alias)*), ($($arg: $type),*), $body);
+        $crate::entry::export!(@more $kind, PerThread, ($($twin)*), ($($arg: $type),*), $body);
     )*};
-    (@twins $kind:ident, (), $args:tt, $body:block) => {};
-    (@twins $kind:ident, ($twin:ident), $args:tt, $body:block) => {
-        $crate::entry::export!(@one $kind, PerThread, $twin, $args, $body);
+    (@more $kind:ident, $default:ident, (), $args:tt, $body:block) => {};
+    (@more $kind:ident, $default:ident, ($name:ident $($rest:ident)*), $args:tt, $body:block) => {
+        $crate::entry::export!(@one $kind, $default, $name, $args, $body);
+        $crate::entry::export!(@more $kind, $default, ($($rest)*), $args, $body);
     };
     (@one $kind:ident, $default:ident, $(#[$meta:meta])* $name:ident, ($($arg:ident : $type:ty),*), $body:block) => {
         $(#[$meta])*

@@ -36,6 +36,16 @@ statuses! {
     NOT_SUPPORTED,
     NO_DEVICE,
     OUT_OF_MEMORY,
+    PEER_ACCESS_NOT_ENABLED,
+    PEER_ACCESS_UNSUPPORTED,
     UNKNOWN,
     UNSUPPORTED_LIMIT,
+}
+
+/// Says what an implemented function cannot do; the status is what it then returns.
+pub(crate) fn unsupported(what: &str) -> Status {
+    let (api, _) = crate::thread::caller();
+    let name = vcuda_api::FunctionId::new(api).map_or("The call", |id| id.name());
+    eprintln!("vcuda: {name} does not support {what}; it returns an error (801).");
+    NOT_SUPPORTED
 }

@@ -46,7 +46,7 @@ pub(crate) unsafe fn launch(
         return Err(error::INVALID_HANDLE);
     }
     let params = match arguments {
-        Arguments::Packed(bytes) => packed(function, bytes),
+        Arguments::Packed(bytes) => packed(function, bytes)?,
         // SAFETY: by this function's contract.
         Arguments::Pointers(pointers) => unsafe { gather(function, pointers) }?,
     };
@@ -61,12 +61,17 @@ pub(crate) unsafe fn launch(
     })
 }
 
-/// The argument buffer as long as the kernel's parameters: callers of the old launch ABI leave out
-/// padding at the end.
-fn packed(function: &Function, bytes: &[u8]) -> Vec<u8> {
+/// The argument buffer as long as the kernel's parameters. Callers of the old launch ABI leave out
+/// padding at the end, but no argument may be missing.
+fn packed(function: &Function, bytes: &[u8]) -> Result<Vec<u8>> {
+    let ends = function.info.params.iter();
+    let ends = ends.map(|&(offset, size)| u64::from(offset) + u64::from(size));
+    if (bytes.len() as u64) < ends.max().unwrap_or(0) {
+        return Err(error::INVALID_VALUE);
+    }
     let mut params = bytes.to_vec();
     params.resize(function.info.param_bytes as usize, 0);
-    params
+    Ok(params)
 }
 
 /// Lays the arguments out as the kernel's parameters are.
@@ -172,6 +177,26 @@ pub(crate) fn dynamic_shared_limit(device: &Device, function: &Function) -> u64 
 /// the attributes that can be set.
 pub(crate) const ATTRIBUTE_MAX_DYNAMIC_SHARED: u32 = 8;
 pub(crate) const ATTRIBUTE_CARVEOUT: u32 = 9;
+
+/// The value of a `CUfunction_attribute`.
+pub(crate) fn attribute(device: &Device, function: &Function, number: u32) -> Result<i32> {
+    let info = &function.info;
+    let value = match number {
+        0 => u64::from(info.max_threads_per_block),
+        1 => u64::from(info.static_shared),
+        2 => u64::from(info.const_bytes),
+        3 => u64::from(info.local_bytes),
+        4 => u64::from(info.registers),
+        5 => u64::from(info.ptx_version),
+        6 => u64::from(info.binary_version),
+        ATTRIBUTE_MAX_DYNAMIC_SHARED => dynamic_shared_limit(device, function),
+        ATTRIBUTE_CARVEOUT => return Ok(function.carveout.load(Ordering::Relaxed)),
+        // Compiled for caching in L1; cluster size and scheduling. There is none of it.
+        7 | 10..=15 => 0,
+        _ => return Err(error::INVALID_VALUE),
+    };
+    Ok(i32::try_from(value).unwrap_or(i32::MAX))
+}
 
 /// `cudaFuncSetAttribute`, `cuFuncSetAttribute`
 pub(crate) fn set_attribute(function: &Function, attribute: u32, value: i32) -> Result<()> {

@@ -13,16 +13,20 @@
 mod abi;
 mod contexts;
 mod copy;
+mod driver;
 mod entry;
 mod error;
 mod launch;
+mod launch_attributes;
 mod libraries;
 mod memory;
 mod modules;
 mod numbering;
 mod runtime;
 mod session;
+mod settings;
 mod streams;
+mod stubs;
 mod thread;
 
 /// What a call comes to: CUDA's own error codes.

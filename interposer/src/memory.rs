@@ -8,7 +8,7 @@
 use std::sync::OnceLock;
 
 use parking_lot::{Mutex, RwLock};
-use vcuda_protocol::{Command, DeviceInfo, HostMemory, Stream, layout};
+use vcuda_protocol::{Command, DeviceInfo, HostMemory, MemoryInfo, Reply, Stream, layout};
 
 use crate::contexts::{self, Device};
 use crate::session::{self, Session, heap::Heap};
@@ -189,6 +189,32 @@ fn reserve(
     Ok(address)
 }
 
+/// Rows of pitched memory begin at multiples of this, which suits textures too.
+const PITCH_ALIGN: u64 = 512;
+
+/// Allocates `rows` rows of `width` bytes; returns address and pitch.
+pub(crate) fn allocate_pitched(
+    device: &'static Device,
+    width: u64,
+    rows: u64,
+) -> Result<(u64, u64)> {
+    let pitch = width.checked_next_multiple_of(PITCH_ALIGN);
+    let pitch = pitch.ok_or(error::OUT_OF_MEMORY)?;
+    let size = pitch.checked_mul(rows).ok_or(error::OUT_OF_MEMORY)?;
+    Ok((allocate(device, size)?, pitch))
+}
+
+/// Free and total bytes of a device.
+pub(crate) fn info(device: &Device) -> Result<MemoryInfo> {
+    let command = Command::MemInfo {
+        device: device.wire,
+    };
+    match session::get()?.call(&command)? {
+        Reply::Memory(info) => Ok(info),
+        other => Err(contexts::unexpected("MemInfo", &other)),
+    }
+}
+
 /// Frees device memory (`cudaFree`). The address must be the start of an allocation.
 pub(crate) fn free(address: u64) -> Result<()> {
     release(address, |device| Command::MemFree {
@@ -299,6 +325,39 @@ pub(crate) fn allocate_host(
         device: device.ordinal,
     });
     Ok(host.base + offset)
+}
+
+/// Allocates managed memory. Unlike other allocations, one of no bytes is an error
+/// (cuMemAllocManaged).
+pub(crate) fn allocate_managed(device: &Device, size: u64, flags: u32) -> Result<u64> {
+    /// `CU_MEM_ATTACH_GLOBAL`, `CU_MEM_ATTACH_HOST`
+    const ATTACH: [u32; 2] = [1, 2];
+    /// `CU_DEVICE_ATTRIBUTE_MANAGED_MEMORY`
+    const MANAGED_MEMORY: u32 = 83;
+    if size == 0 || !ATTACH.contains(&flags) {
+        return Err(error::INVALID_VALUE);
+    }
+    if device.attribute(MANAGED_MEMORY).unwrap_or(0) == 0 {
+        return Err(error::NOT_SUPPORTED);
+    }
+    allocate_host(device, size, HostMemory::Managed, flags)
+}
+
+/// The flags of pinned or registered memory. All pinned memory is mapped, because addresses are
+/// unified.
+pub(crate) fn host_flags(address: u64) -> Result<u32> {
+    /// `cudaHostAllocMapped`, `CU_MEMHOSTALLOC_DEVICEMAP`
+    const MAPPED: u32 = 2;
+    if let Memory::Window {
+        kind: HostMemory::Pinned,
+        flags,
+        ..
+    } = classify(address)
+    {
+        return Ok(flags | MAPPED);
+    }
+    let (_, _, flags) = registered(address).ok_or(error::INVALID_VALUE)?;
+    Ok(flags)
 }
 
 /// Frees pinned or managed memory, once the device's work with it is done. The address must be

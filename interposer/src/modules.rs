@@ -7,7 +7,7 @@
 //! and kept.
 
 use std::collections::HashMap;
-use std::ffi::{CStr, c_char, c_void};
+use std::ffi::{CStr, CString, c_char, c_void};
 use std::sync::atomic::{AtomicI32, AtomicU32, Ordering};
 use std::sync::{Arc, LazyLock};
 
@@ -40,7 +40,7 @@ impl Module {
 pub(crate) struct Function {
     pub(crate) id: u32,
     pub(crate) module: Module,
-    pub(crate) name: String,
+    pub(crate) name: CString,
     pub(crate) info: FunctionInfo,
     /// `CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES` and
     /// `CU_FUNC_ATTRIBUTE_PREFERRED_SHARED_MEMORY_CARVEOUT` as set, or -1.
@@ -139,6 +139,13 @@ pub(crate) fn opened(handle: u64) -> Result<Module> {
     found.map(|open| open.module).ok_or(error::INVALID_HANDLE)
 }
 
+/// The handle of a module that the program may name.
+pub(crate) fn handle_of(module: Module) -> Result<u64> {
+    let handle = module.handle();
+    let known = OPEN.read().contains_key(&handle);
+    known.then_some(handle).ok_or(error::NOT_SUPPORTED)
+}
+
 /// `cuModuleUnload`. The module of a library goes with its library.
 pub(crate) fn close(handle: u64) -> Result<()> {
     let found = OPEN.read().get(&handle).copied();
@@ -172,6 +179,7 @@ pub(crate) fn function_of(handle: u64) -> Result<Arc<Function>> {
 
 /// Looks a kernel up in a module. Each has one handle, however often it is looked up.
 pub(crate) fn function(module: Module, name: &str) -> Result<Arc<Function>> {
+    let c_name = CString::new(name).map_err(|_| error::NOT_FOUND)?;
     let key = (module.id, name.to_owned());
     if let Some(function) = LOOKED_UP.read().by_name.get(&key) {
         return Ok(function.clone());
@@ -187,7 +195,7 @@ pub(crate) fn function(module: Module, name: &str) -> Result<Arc<Function>> {
             let found = Arc::new(Function {
                 id,
                 module,
-                name: name.to_owned(),
+                name: c_name,
                 info,
                 max_dynamic_shared: AtomicI32::new(-1),
                 carveout: AtomicI32::new(-1),
@@ -313,8 +321,8 @@ struct Registry {
 
 static REGISTRY: LazyLock<RwLock<Registry>> = LazyLock::new(RwLock::default);
 /// Functions that were looked up, by device ordinal and host stub.
-static FUNCTIONS: LazyLock<RwLock<HashMap<(u32, u64), Arc<Function>>>> =
-    LazyLock::new(RwLock::default);
+static FUNCTIONS: LazyLock<RwLock<FunctionsByStub>> = LazyLock::new(RwLock::default);
+type FunctionsByStub = HashMap<(u32, u64), Arc<Function>>;
 
 /// Variables that were looked up, by device ordinal and host shadow.
 static GLOBALS: LazyLock<RwLock<HashMap<(u32, u64), GlobalInfo>>> = LazyLock::new(RwLock::default);
@@ -405,15 +413,17 @@ impl FatBinary {
     /// The module on a device, loaded if it is not yet.
     pub(crate) fn module(&self, device: &Device) -> Result<Module> {
         self.load(device, |info| {
-            eprintln!(
-                "vcuda: a fat binary did not load: {}",
-                info.error_log.trim_end()
-            );
+            if !info.status.is_success() {
+                eprintln!(
+                    "vcuda: a fat binary did not load: {}",
+                    info.error_log.trim_end()
+                );
+            }
         })
     }
 
-    /// Like [`FatBinary::module`]; `failed` sees why it did not load, the first time.
-    pub(crate) fn load(&self, device: &Device, failed: impl FnOnce(&ModuleInfo)) -> Result<Module> {
+    /// Like [`FatBinary::module`]; `report` sees how loading went, if it was not loaded before.
+    pub(crate) fn load(&self, device: &Device, report: impl FnOnce(&ModuleInfo)) -> Result<Module> {
         let mut modules = self.modules.lock();
         if let Some(&(_, module)) = modules.iter().find(|&&(d, _)| d == device.ordinal) {
             return module;
@@ -424,12 +434,10 @@ impl FatBinary {
             Data::Copied(image) => image,
         };
         let (module, info) = load(device, image)?;
+        report(&info);
         let outcome = match info.status {
             Status::SUCCESS => Ok(module),
-            status => {
-                failed(&info);
-                Err(status)
-            }
+            status => Err(status),
         };
         modules.push((device.ordinal, outcome));
         outcome

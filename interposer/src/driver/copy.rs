@@ -1,0 +1,390 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Memory management: copies.
+
+use vcuda_protocol::{Extent, Pitch};
+
+use crate::abi::In;
+use crate::copy::{self, Direction, Side};
+use crate::entry::export;
+use crate::error::unsupported;
+use crate::{Result, contexts, error, streams};
+
+/// `CU_DEVICE_ATTRIBUTE_MAX_PITCH`
+const MAX_PITCH: u32 = 11;
+
+/// `CUmemorytype`
+const HOST: u32 = 1;
+const DEVICE: u32 = 2;
+const ARRAY: u32 = 3;
+const UNIFIED: u32 = 4;
+
+fn linear(
+    dst: u64,
+    src: u64,
+    bytes: usize,
+    direction: Direction,
+    stream: u64,
+    wait: bool,
+) -> Result<()> {
+    contexts::bound()?;
+    let (dst, src) = (Side::linear(dst), Side::linear(src));
+    let stream = streams::resolve(stream)?;
+    copy::copy(
+        stream,
+        dst,
+        src,
+        Extent::linear(bytes as u64),
+        direction,
+        !wait,
+    )
+}
+
+/// One side of a `CUDA_MEMCPY2D_v2`.
+#[repr(C)]
+#[derive(Clone, Copy, Default)]
+pub(super) struct Side2d {
+    x: usize,
+    y: usize,
+    kind: u32,
+    host: u64,
+    device: u64,
+    array: u64,
+    pitch: usize,
+}
+
+/// `CUDA_MEMCPY2D_v2`
+#[repr(C)]
+#[derive(Clone, Copy, Default)]
+pub(super) struct Memcpy2d {
+    src: Side2d,
+    dst: Side2d,
+    width: usize,
+    height: usize,
+}
+
+/// One side of a `CUDA_MEMCPY3D_v2`.
+#[repr(C)]
+#[derive(Clone, Copy, Default)]
+pub(super) struct Side3d {
+    x: usize,
+    y: usize,
+    z: usize,
+    level: usize,
+    kind: u32,
+    host: u64,
+    device: u64,
+    array: u64,
+    reserved: u64,
+    pitch: usize,
+    height: usize,
+}
+
+/// `CUDA_MEMCPY3D_v2`
+#[repr(C)]
+#[derive(Clone, Copy, Default)]
+pub(super) struct Memcpy3d {
+    src: Side3d,
+    dst: Side3d,
+    width: usize,
+    height: usize,
+    depth: usize,
+}
+
+/// A two-dimensional copy is a three-dimensional one of one slice.
+impl From<Memcpy2d> for Memcpy3d {
+    fn from(copy: Memcpy2d) -> Self {
+        let side = |side: Side2d| Side3d {
+            x: side.x,
+            y: side.y,
+            kind: side.kind,
+            host: side.host,
+            device: side.device,
+            array: side.array,
+            pitch: side.pitch,
+            ..Side3d::default()
+        };
+        Memcpy3d {
+            src: side(copy.src),
+            dst: side(copy.dst),
+            width: copy.width,
+            height: copy.height,
+            depth: 1,
+        }
+    }
+}
+
+/// What a side is, for the direction of the copy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Host,
+    Device,
+    Unified,
+}
+
+impl Side3d {
+    /// The first byte of the box and the pitches of its rows and slices. A pitch of 0 stands for
+    /// rows without gaps, a height of 0 (allowed for one slice) for slices without gaps.
+    fn locate(&self, extent: Extent, max_pitch: u64) -> Result<(Kind, Side)> {
+        let (kind, base) = match self.kind {
+            HOST => (Kind::Host, self.host),
+            DEVICE => (Kind::Device, self.device),
+            UNIFIED => (Kind::Unified, self.device),
+            ARRAY => return Err(unsupported("copies from and to CUDA arrays")),
+            _ => return Err(error::INVALID_VALUE),
+        };
+        if self.level != 0 || self.reserved != 0 {
+            return Err(error::INVALID_VALUE);
+        }
+        let (x, y, z) = (self.x as u64, self.y as u64, self.z as u64);
+        let width = x.checked_add(extent.width).ok_or(error::INVALID_VALUE)?;
+        let rows = y.checked_add(extent.height).ok_or(error::INVALID_VALUE)?;
+        let row = match self.pitch as u64 {
+            0 => width,
+            pitch => pitch,
+        };
+        let height = match self.height as u64 {
+            0 if extent.depth == 1 => rows,
+            height => height,
+        };
+        if row < width || row > max_pitch || height < rows {
+            return Err(error::INVALID_VALUE);
+        }
+        let place = || {
+            let slice = row.checked_mul(height)?;
+            let offset = slice.checked_mul(z)?;
+            let offset = offset.checked_add(row.checked_mul(y)?)?.checked_add(x)?;
+            let address = base.checked_add(offset)?;
+            Some(Side {
+                address,
+                pitch: Pitch { row, slice },
+            })
+        };
+        match base {
+            0 => Err(error::INVALID_VALUE),
+            _ => Ok((kind, place().ok_or(error::INVALID_VALUE)?)),
+        }
+    }
+}
+
+/// The direction that the memory types say. Where one is unified the address decides.
+fn direction(dst: Kind, src: Kind) -> Direction {
+    match (src, dst) {
+        (Kind::Host, Kind::Host) => Direction::HostToHost,
+        (Kind::Host, Kind::Device) => Direction::HostToDevice,
+        (Kind::Device, Kind::Host) => Direction::DeviceToHost,
+        (Kind::Device, Kind::Device) => Direction::DeviceToDevice,
+        (Kind::Unified, _) | (_, Kind::Unified) => Direction::Default,
+    }
+}
+
+fn boxed(copy: Memcpy3d, stream: u64, wait: bool) -> Result<()> {
+    let device = contexts::bound()?;
+    let extent = Extent {
+        width: copy.width as u64,
+        height: copy.height as u64,
+        depth: copy.depth as u64,
+    };
+    if extent.bytes().ok_or(error::INVALID_VALUE)? == 0 {
+        return Ok(());
+    }
+    let max_pitch = device
+        .attribute(MAX_PITCH)
+        .map_or(u64::MAX, |pitch| pitch.max(0) as u64);
+    let (from, src) = copy.src.locate(extent, max_pitch)?;
+    let (to, dst) = copy.dst.locate(extent, max_pitch)?;
+    let stream = streams::resolve(stream)?;
+    copy::copy(stream, dst, src, extent, direction(to, from), !wait)
+}
+
+export! { initialized:
+    /// `cuMemcpy` — CUDA Driver API, Memory Management. The addresses say which memory is meant.
+    fn cuMemcpy / cuMemcpy_ptds(dst: u64, src: u64, bytes: usize) {
+        linear(dst, src, bytes, Direction::Default, 0, true)
+    }
+
+    /// `cuMemcpyAsync` — CUDA Driver API, Memory Management.
+    fn cuMemcpyAsync / cuMemcpyAsync_ptsz(dst: u64, src: u64, bytes: usize, stream: u64) {
+        linear(dst, src, bytes, Direction::Default, stream, false)
+    }
+
+    /// `cuMemcpyHtoD_v2` — CUDA Driver API, Memory Management.
+    fn cuMemcpyHtoD_v2 / cuMemcpyHtoD_v2_ptds(dst: u64, src: u64, bytes: usize) {
+        linear(dst, src, bytes, Direction::HostToDevice, 0, true)
+    }
+
+    /// `cuMemcpyHtoDAsync_v2` — CUDA Driver API, Memory Management.
+    fn cuMemcpyHtoDAsync_v2 / cuMemcpyHtoDAsync_v2_ptsz(dst: u64, src: u64, bytes: usize, stream: u64) {
+        linear(dst, src, bytes, Direction::HostToDevice, stream, false)
+    }
+
+    /// `cuMemcpyDtoH_v2` — CUDA Driver API, Memory Management.
+    fn cuMemcpyDtoH_v2 / cuMemcpyDtoH_v2_ptds(dst: u64, src: u64, bytes: usize) {
+        linear(dst, src, bytes, Direction::DeviceToHost, 0, true)
+    }
+
+    /// `cuMemcpyDtoHAsync_v2` — CUDA Driver API, Memory Management.
+    fn cuMemcpyDtoHAsync_v2 / cuMemcpyDtoHAsync_v2_ptsz(dst: u64, src: u64, bytes: usize, stream: u64) {
+        linear(dst, src, bytes, Direction::DeviceToHost, stream, false)
+    }
+
+    /// `cuMemcpyDtoD_v2` — CUDA Driver API, Memory Management.
+    fn cuMemcpyDtoD_v2 / cuMemcpyDtoD_v2_ptds(dst: u64, src: u64, bytes: usize) {
+        linear(dst, src, bytes, Direction::DeviceToDevice, 0, true)
+    }
+
+    /// `cuMemcpyDtoDAsync_v2` — CUDA Driver API, Memory Management.
+    fn cuMemcpyDtoDAsync_v2 / cuMemcpyDtoDAsync_v2_ptsz(dst: u64, src: u64, bytes: usize, stream: u64) {
+        linear(dst, src, bytes, Direction::DeviceToDevice, stream, false)
+    }
+
+    /// `cuMemcpy2D_v2` — CUDA Driver API, Memory Management.
+    fn cuMemcpy2D_v2 / cuMemcpy2D_v2_ptds(copy: In<Memcpy2d>) {
+        boxed(copy.get()?.into(), 0, true)
+    }
+
+    /// `cuMemcpy2DUnaligned_v2` — CUDA Driver API, Memory Management. Any pitch is as good as
+    /// another here.
+    fn cuMemcpy2DUnaligned_v2 / cuMemcpy2DUnaligned_v2_ptds(copy: In<Memcpy2d>) {
+        boxed(copy.get()?.into(), 0, true)
+    }
+
+    /// `cuMemcpy2DAsync_v2` — CUDA Driver API, Memory Management.
+    fn cuMemcpy2DAsync_v2 / cuMemcpy2DAsync_v2_ptsz(copy: In<Memcpy2d>, stream: u64) {
+        boxed(copy.get()?.into(), stream, false)
+    }
+
+    /// `cuMemcpy3D_v2` — CUDA Driver API, Memory Management.
+    fn cuMemcpy3D_v2 / cuMemcpy3D_v2_ptds(copy: In<Memcpy3d>) {
+        boxed(copy.get()?, 0, true)
+    }
+
+    /// `cuMemcpy3DAsync_v2` — CUDA Driver API, Memory Management.
+    fn cuMemcpy3DAsync_v2 / cuMemcpy3DAsync_v2_ptsz(copy: In<Memcpy3d>, stream: u64) {
+        boxed(copy.get()?, stream, false)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::mem::offset_of;
+
+    #[test]
+    fn two_dimensional_copies_are_laid_out_as_in_cuda_h() {
+        assert_eq!(size_of::<Memcpy2d>(), 128);
+        assert_eq!(offset_of!(Memcpy2d, src.kind), 16);
+        assert_eq!(offset_of!(Memcpy2d, src.host), 24);
+        assert_eq!(offset_of!(Memcpy2d, src.device), 32);
+        assert_eq!(offset_of!(Memcpy2d, src.pitch), 48);
+        assert_eq!(offset_of!(Memcpy2d, dst), 56);
+        assert_eq!(offset_of!(Memcpy2d, width), 112);
+        assert_eq!(offset_of!(Memcpy2d, height), 120);
+    }
+
+    #[test]
+    fn three_dimensional_copies_are_laid_out_as_in_cuda_h() {
+        assert_eq!(size_of::<Memcpy3d>(), 200);
+        assert_eq!(offset_of!(Memcpy3d, src.level), 24);
+        assert_eq!(offset_of!(Memcpy3d, src.kind), 32);
+        assert_eq!(offset_of!(Memcpy3d, src.array), 56);
+        assert_eq!(offset_of!(Memcpy3d, src.pitch), 72);
+        assert_eq!(offset_of!(Memcpy3d, src.height), 80);
+        assert_eq!(offset_of!(Memcpy3d, dst), 88);
+        assert_eq!(offset_of!(Memcpy3d, width), 176);
+        assert_eq!(offset_of!(Memcpy3d, depth), 192);
+    }
+
+    const EXTENT: Extent = Extent {
+        width: 8,
+        height: 3,
+        depth: 2,
+    };
+
+    fn side() -> Side3d {
+        Side3d {
+            x: 4,
+            y: 1,
+            z: 2,
+            kind: DEVICE,
+            device: 0x1000,
+            pitch: 16,
+            height: 5,
+            ..Side3d::default()
+        }
+    }
+
+    #[test]
+    fn a_box_begins_where_its_corner_is() {
+        let (kind, found) = side().locate(EXTENT, u64::MAX).unwrap();
+        assert_eq!(kind, Kind::Device);
+        assert_eq!(found.address, 0x1000 + 2 * 16 * 5 + 16 + 4);
+        assert_eq!(found.pitch, Pitch { row: 16, slice: 80 });
+    }
+
+    #[test]
+    fn rows_and_slices_must_hold_the_box() {
+        let wrong = [
+            Side3d {
+                pitch: 11,
+                ..side()
+            },
+            Side3d {
+                height: 3,
+                ..side()
+            },
+            Side3d {
+                height: 0,
+                ..side()
+            },
+            Side3d { level: 1, ..side() },
+            Side3d {
+                reserved: 1,
+                ..side()
+            },
+            Side3d { kind: 0, ..side() },
+            Side3d { kind: 5, ..side() },
+            Side3d {
+                device: 0,
+                ..side()
+            },
+            Side3d {
+                x: usize::MAX,
+                ..side()
+            },
+            Side3d {
+                y: usize::MAX,
+                ..side()
+            },
+            Side3d {
+                z: usize::MAX,
+                ..side()
+            },
+            Side3d {
+                device: u64::MAX,
+                ..side()
+            },
+        ];
+        for side in wrong {
+            assert_eq!(
+                side.locate(EXTENT, u64::MAX).err(),
+                Some(error::INVALID_VALUE)
+            );
+        }
+        assert_eq!(side().locate(EXTENT, 15).err(), Some(error::INVALID_VALUE));
+    }
+
+    #[test]
+    fn a_pitch_of_zero_stands_for_rows_without_gaps() {
+        let one_slice = Extent { depth: 1, ..EXTENT };
+        let side = Side3d {
+            x: 0,
+            y: 0,
+            z: 0,
+            pitch: 0,
+            height: 0,
+            ..side()
+        };
+        let (_, found) = side.locate(one_slice, u64::MAX).unwrap();
+        assert_eq!(found.pitch, Pitch { row: 8, slice: 24 });
+    }
+}

@@ -1,0 +1,162 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Memory management: allocation, and the stream ordered allocator.
+
+use vcuda_protocol::HostMemory;
+
+use crate::abi::Out;
+use crate::entry::export;
+use crate::error::unsupported;
+use crate::memory::{self, Memory};
+use crate::{Result, contexts, error, streams};
+
+/// `CU_MEMHOSTALLOC_PORTABLE` | `..._DEVICEMAP` | `..._WRITECOMBINED`
+const HOST_ALLOC_FLAGS: u32 = 7;
+/// `CU_MEMHOSTREGISTER_PORTABLE` | `..._DEVICEMAP` | `..._IOMEMORY` | `..._READ_ONLY`
+const HOST_REGISTER_FLAGS: u32 = 15;
+
+/// Unlike the Runtime API, the driver refuses to allocate nothing.
+fn some(size: usize) -> Result<u64> {
+    match size {
+        0 => Err(error::INVALID_VALUE),
+        _ => Ok(size as u64),
+    }
+}
+
+fn allocate_host(out: Out<u64>, size: usize, flags: u32) -> Result<()> {
+    out.present()?;
+    let device = contexts::bound()?;
+    if flags & !HOST_ALLOC_FLAGS != 0 {
+        return Err(error::INVALID_VALUE);
+    }
+    let kind = HostMemory::Pinned;
+    out.set(memory::allocate_host(device, some(size)?, kind, flags)?)
+}
+
+fn register(address: u64, size: usize, flags: u32) -> Result<()> {
+    contexts::bound()?;
+    if flags & !HOST_REGISTER_FLAGS != 0 {
+        return Err(error::INVALID_VALUE);
+    }
+    memory::register(address, size as u64, flags)
+}
+
+export! { initialized:
+    /// `cuMemGetInfo_v2` — CUDA Driver API, Memory Management.
+    fn cuMemGetInfo_v2(free: Out<usize>, total: Out<usize>) {
+        free.present()?;
+        total.present()?;
+        let info = memory::info(contexts::bound()?)?;
+        free.set(info.free as usize)?;
+        total.set(info.total as usize)
+    }
+
+    /// `cuMemAlloc_v2` — CUDA Driver API, Memory Management.
+    fn cuMemAlloc_v2(out: Out<u64>, size: usize) {
+        out.present()?;
+        let device = contexts::bound()?;
+        out.set(memory::allocate(device, some(size)?)?)
+    }
+
+    /// `cuMemAllocPitch_v2` — CUDA Driver API, Memory Management. `element` is the size of what the
+    /// program will read at once.
+    fn cuMemAllocPitch_v2(out: Out<u64>, pitch: Out<usize>, width: usize, height: usize, element: u32) {
+        out.present()?;
+        pitch.present()?;
+        let device = contexts::bound()?;
+        if !matches!(element, 4 | 8 | 16) {
+            return Err(error::INVALID_VALUE);
+        }
+        let (address, row) = memory::allocate_pitched(device, some(width)?, some(height)?)?;
+        out.set(address)?;
+        pitch.set(row as usize)
+    }
+
+    /// `cuMemFree_v2` — CUDA Driver API, Memory Management.
+    fn cuMemFree_v2(address: u64) {
+        contexts::bound()?;
+        memory::free(address)
+    }
+
+    /// `cuMemGetAddressRange_v2` — CUDA Driver API, Memory Management. Either pointer may be null.
+    fn cuMemGetAddressRange_v2(base: Out<u64>, size: Out<usize>, address: u64) {
+        contexts::bound()?;
+        match memory::classify(address) {
+            Memory::Device { start, len, .. } | Memory::Window { start, len, .. } => {
+                base.set_if_wanted(start);
+                size.set_if_wanted(len as usize);
+                Ok(())
+            }
+            _ => Err(error::NOT_FOUND),
+        }
+    }
+
+    /// `cuMemAllocHost_v2` — CUDA Driver API, Memory Management.
+    fn cuMemAllocHost_v2(out: Out<u64>, size: usize) {
+        allocate_host(out, size, 0)
+    }
+
+    /// `cuMemHostAlloc` — CUDA Driver API, Memory Management.
+    fn cuMemHostAlloc(out: Out<u64>, size: usize, flags: u32) {
+        allocate_host(out, size, flags)
+    }
+
+    /// `cuMemFreeHost` — CUDA Driver API, Memory Management.
+    fn cuMemFreeHost(address: u64) {
+        contexts::bound()?;
+        memory::free_host(address, HostMemory::Pinned)
+    }
+
+    /// `cuMemHostGetDevicePointer_v2` — CUDA Driver API, Memory Management. No flags are defined.
+    /// Memory that was registered stays where the device does not see it.
+    fn cuMemHostGetDevicePointer_v2(out: Out<u64>, address: u64, flags: u32) {
+        out.present()?;
+        contexts::bound()?;
+        match memory::classify(address) {
+            _ if flags != 0 => Err(error::INVALID_VALUE),
+            Memory::Window { .. } => out.set(address),
+            _ if memory::registered(address).is_some() => {
+                Err(unsupported("memory of cuMemHostRegister"))
+            }
+            _ => Err(error::INVALID_VALUE),
+        }
+    }
+
+    /// `cuMemHostGetFlags` — CUDA Driver API, Memory Management.
+    fn cuMemHostGetFlags(out: Out<u32>, address: u64) {
+        out.present()?;
+        contexts::bound()?;
+        out.set(memory::host_flags(address)?)
+    }
+
+    /// `cuMemHostRegister` — CUDA Driver API, Memory Management.
+    fn cuMemHostRegister | cuMemHostRegister_v2(address: u64, size: usize, flags: u32) {
+        register(address, size, flags)
+    }
+
+    /// `cuMemHostUnregister` — CUDA Driver API, Memory Management.
+    fn cuMemHostUnregister(address: u64) {
+        contexts::bound()?;
+        memory::unregister(address)
+    }
+
+    /// `cuMemAllocManaged` — CUDA Driver API, Memory Management.
+    fn cuMemAllocManaged(out: Out<u64>, size: usize, flags: u32) {
+        out.present()?;
+        let device = contexts::bound()?;
+        out.set(memory::allocate_managed(device, size as u64, flags)?)
+    }
+
+    /// `cuMemAllocAsync` — CUDA Driver API, Stream Ordered Memory Allocator.
+    fn cuMemAllocAsync / cuMemAllocAsync_ptsz(out: Out<u64>, size: usize, stream: u64) {
+        out.present()?;
+        contexts::bound()?;
+        let device = contexts::device(streams::entry(stream)?.ordinal as i32)?;
+        out.set(memory::allocate_on(device, streams::resolve(stream)?, some(size)?)?)
+    }
+
+    /// `cuMemFreeAsync` — CUDA Driver API, Stream Ordered Memory Allocator.
+    fn cuMemFreeAsync / cuMemFreeAsync_ptsz(address: u64, stream: u64) {
+        contexts::bound()?;
+        memory::free_on(streams::resolve(stream)?, address)
+    }
+}

@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Stream management.
+
+use crate::abi::Out;
+use crate::contexts::{self, Context};
+use crate::entry::export;
+use crate::{Result, error, streams};
+
+/// The context of a stream: the current one, if it is of the same device.
+fn context(stream: u64) -> Result<Context> {
+    let ordinal = streams::entry(stream)?.ordinal;
+    match contexts::current_context() {
+        Some(context) if context.ordinal == ordinal => Ok(context),
+        _ => Ok(Context::primary(contexts::device(ordinal as i32)?)),
+    }
+}
+
+export! { initialized:
+    /// `cuStreamCreate` — CUDA Driver API, Stream Management.
+    fn cuStreamCreate(out: Out<u64>, flags: u32) {
+        out.present()?;
+        out.set(streams::create(contexts::bound()?, flags, 0)?)
+    }
+
+    /// `cuStreamCreateWithPriority` — CUDA Driver API, Stream Management.
+    fn cuStreamCreateWithPriority(out: Out<u64>, flags: u32, priority: i32) {
+        out.present()?;
+        out.set(streams::create(contexts::bound()?, flags, priority)?)
+    }
+
+    /// `cuStreamDestroy` — CUDA Driver API, Stream Management.
+    fn cuStreamDestroy | cuStreamDestroy_v2(stream: u64) {
+        contexts::bound()?;
+        streams::destroy(stream)
+    }
+
+    /// `cuStreamSynchronize` — CUDA Driver API, Stream Management.
+    fn cuStreamSynchronize / cuStreamSynchronize_ptsz(stream: u64) {
+        contexts::bound()?;
+        streams::synchronize(stream)
+    }
+
+    /// `cuStreamQuery` — CUDA Driver API, Stream Management.
+    fn cuStreamQuery / cuStreamQuery_ptsz(stream: u64) {
+        contexts::bound()?;
+        streams::query(stream)
+    }
+
+    /// `cuStreamWaitEvent` — CUDA Driver API, Stream Management. `CU_EVENT_WAIT_EXTERNAL` is for
+    /// streams that are being captured.
+    fn cuStreamWaitEvent / cuStreamWaitEvent_ptsz(stream: u64, event: u64, flags: u32) {
+        contexts::bound()?;
+        match flags {
+            0 => streams::wait_event(stream, event),
+            _ => Err(error::INVALID_VALUE),
+        }
+    }
+
+    /// `cuStreamGetFlags` — CUDA Driver API, Stream Management.
+    fn cuStreamGetFlags / cuStreamGetFlags_ptsz(stream: u64, out: Out<u32>) {
+        out.present()?;
+        contexts::bound()?;
+        out.set(streams::entry(stream)?.flags)
+    }
+
+    /// `cuStreamGetPriority` — CUDA Driver API, Stream Management.
+    fn cuStreamGetPriority / cuStreamGetPriority_ptsz(stream: u64, out: Out<i32>) {
+        out.present()?;
+        contexts::bound()?;
+        out.set(streams::entry(stream)?.priority)
+    }
+
+    /// `cuStreamGetCtx` — CUDA Driver API, Stream Management.
+    fn cuStreamGetCtx / cuStreamGetCtx_ptsz(stream: u64, out: Out<u64>) {
+        out.present()?;
+        contexts::bound()?;
+        out.set(context(stream)?.handle())
+    }
+
+    /// `cuStreamGetCtx_v2` — CUDA Driver API 12.5, Stream Management. No stream is of a green
+    /// context.
+    fn cuStreamGetCtx_v2 / cuStreamGetCtx_v2_ptsz(stream: u64, out: Out<u64>, green: Out<u64>) {
+        out.present()?;
+        contexts::bound()?;
+        green.set_if_wanted(0);
+        out.set(context(stream)?.handle())
+    }
+
+    /// `cuStreamGetDevice` — CUDA Driver API 12.8, Stream Management.
+    fn cuStreamGetDevice / cuStreamGetDevice_ptsz(stream: u64, out: Out<i32>) {
+        out.present()?;
+        contexts::bound()?;
+        out.set(streams::entry(stream)?.ordinal as i32)
+    }
+
+    /// `cuStreamGetId` — CUDA Driver API 12.0, Stream Management.
+    fn cuStreamGetId / cuStreamGetId_ptsz(stream: u64, out: Out<u64>) {
+        out.present()?;
+        contexts::bound()?;
+        let stream = streams::entry(stream)?.stream;
+        out.set(u64::from(stream.device) << 32 | u64::from(stream.id))
+    }
+
+    /// `cuStreamIsCapturing` — CUDA Driver API, Stream Management. No stream is: capture cannot be
+    /// begun.
+    fn cuStreamIsCapturing / cuStreamIsCapturing_ptsz(stream: u64, out: Out<u32>) {
+        const CAPTURE_STATUS_NONE: u32 = 0;
+        out.present()?;
+        contexts::bound()?;
+        streams::entry(stream)?;
+        out.set(CAPTURE_STATUS_NONE)
+    }
+}
