@@ -3,111 +3,38 @@
 
 use std::ffi::c_char;
 
-use vcuda_protocol::Command;
-
 use crate::abi::{In, Out, Text};
-use crate::contexts::{self, Context, Device, DeviceState};
+use crate::contexts::{self, Device};
 use crate::entry::export;
-use crate::{Result, error, modules, session, streams, thread};
-
-/// `CUdevice_attribute` numbers of where a device is.
-const PCI_BUS: u32 = 33;
-const PCI_DEVICE: u32 = 34;
-const PCI_DOMAIN: u32 = 50;
-
-/// The highest `cudaDeviceAttr` of CUDA 13.0. Of those that a device says nothing of, it has none.
-const LAST_ATTRIBUTE: u32 = 147;
-
-/// The newest release that this library speaks for; a device side may know less.
-const NEWEST: i32 = 13000;
+use crate::{Result, error, settings, streams};
 
 /// `cudaFuncCachePreferEqual` and `cudaSharedMemBankSizeEightByte`, each the last of its enumeration.
 pub(super) const LAST_CACHE_CONFIG: u32 = 3;
 pub(super) const LAST_BANK_SIZE: u32 = 2;
 
-/// Makes a device the calling thread's. A context of the Driver API that is current gives way to
-/// the device's primary one.
-fn choose(ordinal: i32) -> Result<&'static Device> {
+/// The Runtime API uses a device's primary context from now on.
+fn use_primary(device: &Device) {
+    let mut state = device.state.lock();
+    state.in_use = true;
+    state.active = true;
+}
+
+/// Makes a device the calling thread's.
+fn choose(ordinal: i32) -> Result<()> {
     let device = contexts::device(ordinal)?;
-    device.state.lock().active = true;
-    thread::with(|t| {
-        t.device.set(device.ordinal);
-        if let Some(top) = t.contexts.borrow_mut().last_mut() {
-            *top = Context {
-                ordinal: device.ordinal,
-                id: 0,
-            };
-        }
-    });
-    Ok(device)
-}
-
-/// What a limit is before a program sets it (`cudaLimit`): stack size, printf buffer, heap, depth
-/// of synchronization and number of launches from kernels, L2 fetch granularity, persisting L2.
-const LIMITS: [u64; 7] = [1024, 1 << 20, 8 << 20, 2, 2048, 64, 0];
-
-fn default_limit(limit: u32) -> Result<u64> {
-    LIMITS
-        .get(limit as usize)
-        .copied()
-        .ok_or(error::UNSUPPORTED_LIMIT)
-}
-
-/// Sets the flags of a device (`cudaDeviceScheduleSpin` and following).
-fn set_flags(device: &Device, flags: u32) -> Result<()> {
-    /// Automatic, spin, yield, blocking: one of them.
-    const SCHEDULES: [u32; 4] = [0, 1, 2, 4];
-    const SCHEDULE_MASK: u32 = 7;
-    /// `cudaDeviceMapHost`, `cudaDeviceLmemResizeToMax`, `cudaDeviceSyncMemops`
-    const OTHERS: u32 = 0x98;
-    let known = flags & !(SCHEDULE_MASK | OTHERS) == 0;
-    if !known || !SCHEDULES.contains(&(flags & SCHEDULE_MASK)) {
-        return Err(error::INVALID_VALUE);
-    }
-    device.state.lock().flags = flags;
+    contexts::select(device);
+    use_primary(device);
     Ok(())
 }
 
-/// Destroys what the program made on the current device.
-fn reset() -> Result<()> {
-    let device = contexts::current()?;
-    session::get()?.call(&Command::DeviceReset {
-        device: device.wire,
-    })?;
-    streams::forget(device);
-    modules::forget(device);
-    device.memory.clear();
-    let mut state = device.state.lock();
-    *state = DeviceState {
-        retained: state.retained,
-        ..DeviceState::default()
-    };
+fn set_flags(device: &Device, flags: u32) -> Result<()> {
+    settings::check_flags(flags)?;
+    device.state.lock().flags = flags;
     Ok(())
 }
 
 fn synchronize() -> Result<()> {
     streams::synchronize_device(contexts::active()?)
-}
-
-/// Domain, bus and device number of a PCI address like `0000:3b:00.0`. Domain and function may be
-/// left out.
-fn parse_pci(text: &str) -> Option<[i32; 3]> {
-    let text = text
-        .split_once('.')
-        .map_or(text, |(address, _function)| address);
-    let fields: Option<Vec<i32>> = text
-        .split(':')
-        .map(|field| i32::from_str_radix(field, 16).ok())
-        .collect();
-    match fields?.as_slice() {
-        &[bus, device] => Some([0, bus, device]),
-        &[domain, bus, device] => Some([domain, bus, device]),
-        _ => None,
-    }
-}
-
-fn pci(device: &Device) -> [i32; 3] {
-    [PCI_DOMAIN, PCI_BUS, PCI_DEVICE].map(|number| device.attribute(number).unwrap_or(0))
 }
 
 export! { runtime:
@@ -129,7 +56,7 @@ export! { runtime:
 
     /// `cudaSetDevice` — CUDA Runtime API, Device Management.
     fn cudaSetDevice(ordinal: i32) {
-        choose(ordinal).map(drop)
+        choose(ordinal)
     }
 
     /// `cudaSetValidDevices` — CUDA Runtime API, Device Management. The first of the list becomes
@@ -144,7 +71,7 @@ export! { runtime:
             first = list.at(index)?;
             contexts::device(first)?;
         }
-        choose(first).map(drop)
+        choose(first)
     }
 
     /// `cudaInitDevice` — CUDA Runtime API, Device Management. The device does not become current.
@@ -157,7 +84,7 @@ export! { runtime:
             FLAGS_ARE_VALID => set_flags(device, device_flags)?,
             _ => return Err(error::INVALID_VALUE),
         }
-        device.state.lock().active = true;
+        use_primary(device);
         Ok(())
     }
 
@@ -173,30 +100,25 @@ export! { runtime:
 
     /// `cudaDeviceReset` — CUDA Runtime API, Device Management.
     fn cudaDeviceReset() {
-        reset()
+        contexts::reset(contexts::current()?)
     }
 
     /// `cudaThreadExit` — CUDA Runtime API 12, Thread Management.
     fn cudaThreadExit() {
-        reset()
+        contexts::reset(contexts::current()?)
     }
 
     /// `cudaDeviceGetAttribute` — CUDA Runtime API, Device Management. The numbers are those of
     /// `CUdevice_attribute`.
     fn cudaDeviceGetAttribute(value: Out<i32>, attribute: u32, ordinal: i32) {
         value.present()?;
-        let device = contexts::device(ordinal)?;
-        if !(1..=LAST_ATTRIBUTE).contains(&attribute) {
-            return Err(error::INVALID_VALUE);
-        }
-        value.set(device.attribute(attribute).unwrap_or(0))
+        value.set(settings::attribute(contexts::device(ordinal)?, attribute)?)
     }
 
     /// `cudaDeviceGetPCIBusId` — CUDA Runtime API, Device Management.
     fn cudaDeviceGetPCIBusId(text: Out<c_char>, len: i32, ordinal: i32) {
         text.present()?;
-        let [domain, bus, device] = pci(contexts::device(ordinal)?);
-        let address = format!("{domain:04x}:{bus:02x}:{device:02x}.0");
+        let address = settings::pci_text(contexts::device(ordinal)?);
         match usize::try_from(len) {
             Ok(len) if len > address.len() => text.set_text(&address, len),
             _ => Err(error::INVALID_VALUE),
@@ -206,9 +128,7 @@ export! { runtime:
     /// `cudaDeviceGetByPCIBusId` — CUDA Runtime API, Device Management.
     fn cudaDeviceGetByPCIBusId(ordinal: Out<i32>, text: Text) {
         ordinal.present()?;
-        let wanted = parse_pci(text.get()?).ok_or(error::INVALID_VALUE)?;
-        let found = contexts::devices()?.iter().find(|device| pci(device) == wanted);
-        ordinal.set(found.ok_or(error::INVALID_DEVICE)?.ordinal as i32)
+        ordinal.set(settings::at_pci(text.get()?)?.ordinal as i32)
     }
 
     /// `cudaDeviceCanAccessPeer` — CUDA Runtime API, Peer Device Memory Access. No device's memory
@@ -223,21 +143,12 @@ export! { runtime:
     /// `cudaDeviceGetLimit` — CUDA Runtime API, Device Management.
     fn cudaDeviceGetLimit(value: Out<usize>, limit: u32) {
         value.present()?;
-        let default = default_limit(limit)?;
-        let device = contexts::active()?;
-        let set = device.state.lock().limits.iter().find(|&&(l, _)| l == limit).map(|&(_, v)| v);
-        value.set(set.unwrap_or(default) as usize)
+        value.set(settings::limit(contexts::active()?, limit)? as usize)
     }
 
-    /// `cudaDeviceSetLimit` — CUDA Runtime API, Device Management. The value is a request; what a
-    /// device makes of it is its own affair.
+    /// `cudaDeviceSetLimit` — CUDA Runtime API, Device Management.
     fn cudaDeviceSetLimit(limit: u32, value: usize) {
-        default_limit(limit)?;
-        let device = contexts::active()?;
-        let mut state = device.state.lock();
-        state.limits.retain(|&(l, _)| l != limit);
-        state.limits.push((limit, value as u64));
-        Ok(())
+        settings::set_limit(contexts::active()?, limit, value as u64)
     }
 
     /// `cudaDeviceGetCacheConfig` — CUDA Runtime API, Device Management.
@@ -295,10 +206,7 @@ export! { runtime:
     /// CUDA calls, the version is 0, as it is without a driver.
     fn cudaDriverGetVersion(version: Out<i32>) {
         version.present()?;
-        version.set(match contexts::devices() {
-            Ok(devices) => devices.first().map_or(NEWEST, |device| device.info.driver_version as i32),
-            Err(_) => 0,
-        })
+        version.set(settings::driver_version().unwrap_or(0))
     }
 
     /// `cudaProfilerStart` — CUDA Runtime API, Profiler Control. There is no profiler to control.
@@ -334,19 +242,4 @@ runtime_version! {
     cudaRuntimeGetVersion__v11: 11080,
     cudaRuntimeGetVersion__v12: 12090,
     cudaRuntimeGetVersion__v13: 13000,
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_pci_address_may_leave_out_domain_and_function() {
-        assert_eq!(parse_pci("0001:3b:1f.0"), Some([1, 0x3b, 0x1f]));
-        assert_eq!(parse_pci("3b:00.0"), Some([0, 0x3b, 0]));
-        assert_eq!(parse_pci("3b:00"), Some([0, 0x3b, 0]));
-        for wrong in ["", "3b", "x:y:z", "1:2:3:4", "3b:"] {
-            assert_eq!(parse_pci(wrong), None, "{wrong:?}");
-        }
-    }
 }

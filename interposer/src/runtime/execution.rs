@@ -13,6 +13,7 @@ use std::ffi::c_void;
 use crate::abi::{In, Out};
 use crate::entry::export;
 use crate::launch::{self, Arguments, Launch};
+use crate::launch_attributes::{self, Attribute};
 use crate::modules;
 use crate::thread::{self, Configuration};
 use crate::{Result, contexts, error, streams};
@@ -213,7 +214,7 @@ export! { runtime:
         arguments: Pointers,
     ) {
         let configuration = configuration.get()?;
-        let wanted = configuration.wanted()?;
+        let wanted = launch_attributes::read(configuration.attributes, configuration.count)?;
         start_with_pointers(
             kernel,
             configuration.grid,
@@ -238,67 +239,8 @@ pub(super) struct LaunchConfig {
     block: Dim3,
     shared: usize,
     stream: u64,
-    attributes: In<LaunchAttribute>,
+    attributes: In<Attribute>,
     count: u32,
-}
-
-/// `cudaLaunchAttribute`
-#[repr(C)]
-#[derive(Clone, Copy)]
-struct LaunchAttribute {
-    id: u32,
-    padding: [u8; 4],
-    value: [u64; 8],
-}
-
-/// What the attributes of a launch ask for.
-#[derive(Default)]
-struct Wanted {
-    cooperative: bool,
-    /// An event to record at the launch.
-    event: Option<u64>,
-}
-
-impl LaunchConfig {
-    /// Reads the attributes (`cudaLaunchAttributeID`). Those that only tune are accepted: what
-    /// they ask for may be left undone by CUDA's own definition.
-    fn wanted(&self) -> Result<Wanted> {
-        let mut wanted = Wanted::default();
-        for index in 0..self.count as usize {
-            let attribute = self.attributes.at(index)?;
-            let first = attribute.value[0];
-            match attribute.id {
-                // Ignore, access policy window, synchronization policy, cluster scheduling
-                // preference, programmatic stream serialization, priority, memory synchronization
-                // domains, preferred cluster dimension, shared memory carveout, NVLink scheduling.
-                0 | 1 | 3 | 5 | 6 | 8..=11 | 14 | 16 => {}
-                2 => wanted.cooperative = first as u32 != 0,
-                4 => {
-                    let z = attribute.value[1] as u32;
-                    let cluster = [first as u32, (first >> 32) as u32, z];
-                    if cluster != [1, 1, 1] {
-                        return Err(unsupported(&format!(
-                            "thread block clusters of {}x{}x{} blocks",
-                            cluster[0], cluster[1], cluster[2]
-                        )));
-                    }
-                }
-                // Programmatic and launch completion events may be triggered as late as the end of
-                // the kernel, which is where a record behind the launch is.
-                7 | 12 => wanted.event = Some(first),
-                13 if first as u32 == 0 => {}
-                id => return Err(unsupported(&format!("launch attribute {id}"))),
-            }
-        }
-        Ok(wanted)
-    }
-}
-
-fn unsupported(what: &str) -> vcuda_protocol::Status {
-    eprintln!(
-        "vcuda: cudaLaunchKernelExC with {what} is not supported; it returns cudaErrorNotSupported (801)."
-    );
-    error::NOT_SUPPORTED
 }
 
 #[cfg(test)]
@@ -311,7 +253,7 @@ mod tests {
         let config = offsets!(LaunchConfig:
             "gridDim" grid, "blockDim" block, "dynamicSmemBytes" shared, "stream" stream,
             "attrs" attributes, "numAttrs" count);
-        let attribute = offsets!(LaunchAttribute: "id" id, "pad" padding, "val" value);
+        let attribute = offsets!(Attribute: "id" id, "pad" padding, "val" value);
         for release in ["11.8", "12.0", "12.9", "13.0"] {
             assert_layout(
                 "cudaLaunchConfig_st",
@@ -319,60 +261,8 @@ mod tests {
                 size_of::<LaunchConfig>(),
                 &config,
             );
-            let size = size_of::<LaunchAttribute>();
+            let size = size_of::<Attribute>();
             assert_layout("cudaLaunchAttribute_st", release, size, &attribute);
         }
-    }
-
-    fn with_attribute(id: u32, value: [u64; 8]) -> Result<Wanted> {
-        let attribute = LaunchAttribute {
-            id,
-            padding: [0; 4],
-            value,
-        };
-        let one = Dim3 { x: 1, y: 1, z: 1 };
-        let config = LaunchConfig {
-            grid: one,
-            block: one,
-            shared: 0,
-            stream: 0,
-            attributes: In::of(&attribute),
-            count: 1,
-        };
-        config.wanted()
-    }
-
-    #[test]
-    fn attributes_that_change_the_result_are_done_or_refused() {
-        let value = |words: [u64; 2]| [words[0], words[1], 0, 0, 0, 0, 0, 0];
-        let outcome =
-            |id, words| with_attribute(id, value(words)).map(|w| (w.cooperative, w.event));
-        assert_eq!(outcome(2, [1, 0]), Ok((true, None)), "cooperative");
-        assert_eq!(
-            outcome(4, [1 << 32 | 1, 1]),
-            Ok((false, None)),
-            "cluster of one block"
-        );
-        assert_eq!(
-            outcome(4, [1 << 32 | 2, 1]),
-            Err(error::NOT_SUPPORTED),
-            "cluster of two"
-        );
-        assert_eq!(
-            outcome(6, [1, 0]),
-            Ok((false, None)),
-            "programmatic serialization"
-        );
-        assert_eq!(
-            outcome(12, [0x77, 0]),
-            Ok((false, Some(0x77))),
-            "completion event"
-        );
-        assert_eq!(
-            outcome(13, [1, 0]),
-            Err(error::NOT_SUPPORTED),
-            "updatable node"
-        );
-        assert_eq!(outcome(999, [0, 0]), Err(error::NOT_SUPPORTED), "unknown");
     }
 }

@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Memory management: allocation.
 
-use vcuda_protocol::{Command, HostMemory, Reply};
+use vcuda_protocol::HostMemory;
 
 use crate::abi::Out;
-use crate::contexts::{self, Device, unexpected};
 use crate::entry::export;
 use crate::memory::{self, Memory};
-use crate::{Result, error, session, streams};
+use crate::{Result, contexts, error, streams};
 
 /// `cudaExtent`
 #[repr(C)]
@@ -41,24 +40,15 @@ pub(super) struct PitchedPtr {
 
 /// `cudaHostAllocPortable` | `Mapped` | `WriteCombined`
 const HOST_ALLOC_FLAGS: u32 = 7;
-const HOST_ALLOC_MAPPED: u32 = 2;
 /// `cudaHostRegisterPortable` | `Mapped` | `IoMemory` | `ReadOnly`
 const HOST_REGISTER_FLAGS: u32 = 15;
-
-/// Rows of pitched memory begin at multiples of this, which suits textures too.
-const PITCH_ALIGN: usize = 512;
 
 /// Allocates `rows` rows of `width` bytes; returns address and pitch.
 fn allocate_pitched(width: usize, rows: Option<usize>) -> Result<(u64, usize)> {
     let device = contexts::active()?;
-    let pitch = width.checked_next_multiple_of(PITCH_ALIGN);
-    let size = pitch
-        .zip(rows)
-        .and_then(|(pitch, rows)| pitch.checked_mul(rows));
-    match (pitch, size) {
-        (Some(pitch), Some(size)) => Ok((memory::allocate(device, size as u64)?, pitch)),
-        _ => Err(error::OUT_OF_MEMORY),
-    }
+    let rows = rows.ok_or(error::OUT_OF_MEMORY)?;
+    let (address, pitch) = memory::allocate_pitched(device, width as u64, rows as u64)?;
+    Ok((address, pitch as usize))
 }
 
 fn allocate_host(out: Out<u64>, size: usize, flags: u32) -> Result<()> {
@@ -73,20 +63,6 @@ fn allocate_host(out: Out<u64>, size: usize, flags: u32) -> Result<()> {
         HostMemory::Pinned,
         flags,
     )?)
-}
-
-fn allocate_managed(device: &'static Device, size: usize, flags: u32) -> Result<u64> {
-    /// `cudaMemAttachGlobal`, `cudaMemAttachHost`
-    const ATTACH: [u32; 2] = [1, 2];
-    const MANAGED_MEMORY: u32 = 83;
-    // Unlike other allocations, one of no bytes is an error (cuMemAllocManaged).
-    if size == 0 || !ATTACH.contains(&flags) {
-        return Err(error::INVALID_VALUE);
-    }
-    if device.attribute(MANAGED_MEMORY).unwrap_or(0) == 0 {
-        return Err(error::NOT_SUPPORTED);
-    }
-    memory::allocate_host(device, size as u64, HostMemory::Managed, flags)
 }
 
 export! { runtime:
@@ -160,19 +136,10 @@ export! { runtime:
         }
     }
 
-    /// `cudaHostGetFlags` — CUDA Runtime API, Memory Management. All pinned memory is mapped,
-    /// because addresses are unified.
+    /// `cudaHostGetFlags` — CUDA Runtime API, Memory Management.
     fn cudaHostGetFlags(flags: Out<u32>, address: u64) {
         flags.present()?;
-        match memory::classify(address) {
-            Memory::Window { kind: HostMemory::Pinned, flags: set, .. } => {
-                flags.set(set | HOST_ALLOC_MAPPED)
-            }
-            _ => match memory::registered(address) {
-                Some((_, _, set)) => flags.set(set),
-                None => Err(error::INVALID_VALUE),
-            },
-        }
+        flags.set(memory::host_flags(address)?)
     }
 
     /// `cudaHostGetDevicePointer` — CUDA Runtime API, Memory Management. `flags` must be 0.
@@ -183,11 +150,7 @@ export! { runtime:
             _ if flags != 0 => Err(error::INVALID_VALUE),
             Memory::Window { .. } => out.set(address),
             _ if memory::registered(address).is_some() => {
-                eprintln!(
-                    "vcuda: cudaHostGetDevicePointer is not supported for memory of cudaHostRegister; it returns \
-                     cudaErrorNotSupported (801). Memory of cudaHostAlloc has a device pointer."
-                );
-                Err(error::NOT_SUPPORTED)
+                Err(error::unsupported("memory of cudaHostRegister"))
             }
             _ => Err(error::INVALID_VALUE),
         }
@@ -211,20 +174,15 @@ export! { runtime:
     /// `cudaMallocManaged` — CUDA Runtime API, Memory Management.
     fn cudaMallocManaged(out: Out<u64>, size: usize, flags: u32) {
         out.present()?;
-        out.set(allocate_managed(contexts::active()?, size, flags)?)
+        out.set(memory::allocate_managed(contexts::active()?, size as u64, flags)?)
     }
 
     /// `cudaMemGetInfo` — CUDA Runtime API, Memory Management.
     fn cudaMemGetInfo(free: Out<usize>, total: Out<usize>) {
         free.present()?;
         total.present()?;
-        let device = contexts::active()?.wire;
-        match session::get()?.call(&Command::MemInfo { device })? {
-            Reply::Memory(info) => {
-                free.set(info.free as usize)?;
-                total.set(info.total as usize)
-            }
-            other => Err(unexpected("MemInfo", &other)),
-        }
+        let info = memory::info(contexts::active()?)?;
+        free.set(info.free as usize)?;
+        total.set(info.total as usize)
     }
 }
