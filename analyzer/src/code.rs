@@ -16,18 +16,42 @@ const LARGEST_EMPTY: u64 = 4 * 1024;
 /// No name that a person would read is longer. A mangled name of a few bytes can stand for gigabytes.
 const LONGEST_DEMANGLED: usize = 1000;
 
-/// Reads the fat binaries, and lists their kernels as long as no more than `budget` bytes of code have to be gone through
-/// for it.
-pub(crate) fn find(elf: &ElfFile, compute_capability: u32, mut budget: u64) -> Code {
+/// Where the kernels of one container can be read.
+struct Listing<'a> {
+    entry: Entry<'a>,
+    has_ptx: bool,
+}
+
+/// Reads the fat binaries, and lists their kernels if no more than `budget` bytes of code have to be gone through for all
+/// of them: some kernels out of many would help nobody.
+pub(crate) fn find(elf: &ElfFile, compute_capability: u32, budget: u64) -> Code {
     let mut code = Code::default();
+    let mut listings = Vec::new();
     for section in SECTIONS.iter().flat_map(|name| elf.sections_named(name)) {
         for container in containers_through(section, |offset| elf.file().peek(section, offset)) {
             match container {
-                Ok(container) => add(&mut code, &container, compute_capability, &mut budget),
+                Ok(container) => listings.extend(add(&mut code, &container, compute_capability)),
                 Err(error) => code
                     .errors
                     .push(format!("A fat binary cannot be read: {error}.")),
             }
+        }
+    }
+    let total = listings.iter().fold(0, |total: u64, listing| {
+        total.saturating_add(listing.entry.size())
+    });
+    if total > budget {
+        code.not_listed = listings.len();
+        return code;
+    }
+    for Listing { entry, has_ptx } in listings {
+        match entry.kernels() {
+            Ok(kernels) => code
+                .kernels
+                .extend(kernels.into_iter().map(|kernel| described(kernel, has_ptx))),
+            Err(error) => code.errors.push(format!(
+                "The kernels of a fat binary cannot be listed: {error}."
+            )),
         }
     }
     code.kernels.sort_by(|a, b| a.name.cmp(&b.name));
@@ -36,18 +60,25 @@ pub(crate) fn find(elf: &ElfFile, compute_capability: u32, mut budget: u64) -> C
     code
 }
 
-fn add(code: &mut Code, container: &Container, compute_capability: u32, budget: &mut u64) {
+/// Adds a container's entries, and gives the one to list its kernels from: PTX that the device can run, other PTX, or a
+/// cubin, in this order.
+fn add<'a>(
+    code: &mut Code,
+    container: &Container<'a>,
+    compute_capability: u32,
+) -> Option<Listing<'a>> {
     let is = |kind| move |entry: &&Entry| entry.kind == kind;
     let ptx = container.entries.iter().find(is(EntryKind::Ptx));
     let runs =
-        |entry: &Entry| entry.kind == EntryKind::Ptx && entry.arch.ptx_runs_on(compute_capability);
+        |entry: &&Entry| entry.kind == EntryKind::Ptx && entry.arch.ptx_runs_on(compute_capability);
+    let runs = container.entries.iter().find(runs);
     if container.is_empty() || (ptx.is_none() && holds_no_kernel(container)) {
-        return;
+        return None;
     }
     let number = code.containers;
     code.containers += 1;
     code.without_ptx += usize::from(ptx.is_none());
-    code.too_new += usize::from(ptx.is_some() && !container.entries.iter().any(runs));
+    code.too_new += usize::from(ptx.is_some() && runs.is_none());
     code.entries
         .extend(container.entries.iter().map(|entry| CodeEntry {
             container: number,
@@ -57,28 +88,12 @@ fn add(code: &mut Code, container: &Container, compute_capability: u32, budget: 
             compression: entry.compression.to_string(),
             bytes: entry.size(),
         }));
-
-    let source = container.entries.iter().find(|entry| runs(entry)).or(ptx);
-    let Some(source) = source.or_else(|| container.entries.iter().find(is(EntryKind::Cubin)))
-    else {
-        return;
-    };
-    match budget.checked_sub(source.size()) {
-        None => code.not_listed += 1,
-        Some(left) => {
-            *budget = left;
-            match source.kernels() {
-                Ok(kernels) => code.kernels.extend(
-                    kernels
-                        .into_iter()
-                        .map(|kernel| described(kernel, ptx.is_some())),
-                ),
-                Err(error) => code.errors.push(format!(
-                    "The kernels of a fat binary cannot be listed: {error}."
-                )),
-            }
-        }
-    }
+    let cubin = container.entries.iter().find(is(EntryKind::Cubin));
+    let entry = runs.or(ptx).or(cubin)?.clone();
+    Some(Listing {
+        entry,
+        has_ptx: ptx.is_some(),
+    })
 }
 
 fn holds_no_kernel(container: &Container) -> bool {

@@ -379,10 +379,23 @@ impl<'a> ElfFile<'a> {
         let named = move |section: &&SectionHeader| {
             self.string(&names, section.sh_name, LONGEST_SYMBOL) == Some(name)
         };
-        self.sections
-            .iter()
-            .filter(named)
-            .filter_map(|section| self.section_bytes(section))
+        self.contents(self.sections.iter().filter(named))
+            .map(|(_, bytes)| bytes)
+    }
+
+    /// Address and bytes of the given sections. Sections do not overlap, so together they are no longer than the file;
+    /// headers that say otherwise were made to have the same bytes gone through again and again, and those behind that
+    /// point are left out.
+    fn contents<'s>(
+        &'s self,
+        sections: impl Iterator<Item = &'s SectionHeader> + 's,
+    ) -> impl Iterator<Item = (u64, &'a [u8])> + 's {
+        let mut left = self.bytes.len();
+        sections.map_while(move |section| {
+            let bytes = self.section_bytes(section).unwrap_or_default();
+            left = left.checked_sub(bytes.len())?;
+            Some((section.sh_addr, bytes))
+        })
     }
 
     fn section_bytes(&self, section: &SectionHeader) -> Option<&'a [u8]> {
@@ -400,7 +413,7 @@ impl<'a> ElfFile<'a> {
             .sections
             .iter()
             .filter(|section| section.sh_flags & u64::from(SHF_EXECINSTR) != 0);
-        executable.filter_map(|section| Some((section.sh_addr, self.section_bytes(section)?)))
+        self.contents(executable)
     }
 
     /// Bytes of the read-only data: its section, or without section headers, the segments that are neither writable nor

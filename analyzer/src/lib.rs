@@ -67,18 +67,18 @@ pub struct Options {
     pub library_path: Vec<PathBuf>,
     /// Compute capability of the device that will run the kernels: 86 for 8.6.
     pub compute_capability: u32,
-    /// Bytes of code per file that may be gone through for the names and parameters of kernels. Listing the kernels of a
-    /// large library means to decompress all of its PTX.
+    /// Bytes of code per file that may be gone through for the names and parameters of kernels: that means to decompress
+    /// them. Where there is more, no kernel is listed.
     pub kernel_budget: u64,
 }
 
 impl Default for Options {
-    /// No library path, a device of compute capability 8.6, and kernels from the first 512 KiB of code.
+    /// No library path, a device of compute capability 8.6, and kernels listed from up to 4 MiB of code.
     fn default() -> Self {
         Self {
             library_path: Vec::new(),
             compute_capability: 86,
-            kernel_budget: 1 << 19,
+            kernel_budget: 4 << 20,
         }
     }
 }
@@ -151,7 +151,7 @@ fn describe(elf: &ElfFile, path: &Path, options: &Options) -> Report {
     let undefined = elf.undefined();
     let imports = imports(&undefined);
     // The two halves of the work touch different parts of the file.
-    let (code, (static_runtime, loads, libraries)) = std::thread::scope(|scope| {
+    let (code, (static_runtime, loads, found)) = std::thread::scope(|scope| {
         let code =
             scope.spawn(|| code::find(elf, options.compute_capability, options.kernel_budget));
         // Only what can open libraries by name has names of libraries that mean something.
@@ -188,7 +188,8 @@ fn describe(elf: &ElfFile, path: &Path, options: &Options) -> Report {
         imports: &imports,
         static_runtime: static_runtime.as_ref(),
         loads: &loads,
-        libraries: &libraries,
+        libraries: &found.libraries,
+        users: &found.users,
         code: &code,
         compute_capability: options.compute_capability,
     }
@@ -200,7 +201,8 @@ fn describe(elf: &ElfFile, path: &Path, options: &Options) -> Report {
         imports,
         static_runtime,
         loads,
-        libraries,
+        libraries: found.libraries,
+        libraries_with_cuda: found.users,
         code,
     }
 }

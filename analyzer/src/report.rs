@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! What the analysis found, as data. Everything here serialises, for `--json`.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use serde::Serialize;
@@ -60,8 +61,35 @@ pub struct Report {
     pub loads: Vec<String>,
     /// The libraries it is linked with (DT_NEEDED), and those that cannot be found for them.
     pub libraries: Vec<NeededLibrary>,
+    /// Those of its libraries, found through it, that use CUDA in their turn. Each has a report of its own if it is asked for.
+    pub libraries_with_cuda: Vec<PathBuf>,
     /// The GPU code in it.
     pub code: Code,
+}
+
+impl Report {
+    /// The libraries of the CUDA toolkit that must be made for the file to start, by the name that it asks for, with the
+    /// version nodes that it asks of each: those that vcuda stands in for, and those that are missing.
+    ///
+    /// Wheels bring runtimes under names of their own, such as `libcudart-53d54daa.so.12.6.68`, so
+    /// [`write_shims`](crate::write_shims) does not know them all; [`write_shim`](crate::write_shim) writes one.
+    pub fn libraries_to_make(&self) -> BTreeMap<&str, BTreeSet<&str>> {
+        let mut made: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+        for needed in &self.libraries {
+            let Some(library) = needed.library.filter(|library| *library != Library::Driver) else {
+                continue;
+            };
+            if !matches!(needed.source, Source::File(_)) {
+                let imports = self
+                    .imports
+                    .iter()
+                    .filter(|import| import.library == library);
+                let nodes = imports.filter_map(|import| import.version.as_deref());
+                made.entry(needed.name.as_str()).or_default().extend(nodes);
+            }
+        }
+        made
+    }
 }
 
 /// What will happen when the file is run, or loaded, under vcuda.
@@ -159,9 +187,9 @@ pub struct Code {
     pub too_new: usize,
     /// Every entry of every container, in file order.
     pub entries: Vec<CodeEntry>,
-    /// The kernels that were listed.
+    /// The kernels.
     pub kernels: Vec<Kernel>,
-    /// Containers whose kernels were not listed, because that would have meant to decompress too much.
+    /// Containers whose kernels were not listed, because there is too much code to go through: all of them or none.
     pub not_listed: usize,
     /// Sentences about code that could not be read.
     pub errors: Vec<String>,

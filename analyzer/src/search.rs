@@ -68,6 +68,21 @@ impl Object {
             runpath: (!runpath.is_empty()).then(|| expand(runpath)),
         }
     }
+
+    fn uses_cuda(&self) -> bool {
+        self.needed
+            .iter()
+            .any(|name| Library::of_file_name(name).is_some())
+    }
+}
+
+/// What [`Search::libraries`] found.
+#[derive(Default)]
+pub(crate) struct Found {
+    /// The libraries that the file itself is linked with, and behind them those that are missing for other libraries.
+    pub libraries: Vec<NeededLibrary>,
+    /// The libraries that are not CUDA's own, and use CUDA.
+    pub users: Vec<PathBuf>,
 }
 
 /// `$ORIGIN` and `$LIB` stand for the file's own folder, and for the system's name of a library folder.
@@ -104,10 +119,10 @@ fn multiarch(machine: u16) -> Option<&'static str> {
 }
 
 impl Search<'_> {
-    /// The libraries that `elf` is linked with, and behind them those that cannot be found for the libraries themselves.
-    pub fn libraries(&self, elf: &ElfFile, path: &Path) -> Vec<NeededLibrary> {
+    /// Goes through the libraries that `elf` is linked with, and through those that they are linked with.
+    pub fn libraries(&self, elf: &ElfFile, path: &Path) -> Found {
         let machine = elf.machine();
-        let mut found = Vec::new();
+        let mut found = Found::default();
         let mut known: HashMap<String, Source> = HashMap::new();
         let mut visited: HashSet<PathBuf> = HashSet::new();
         // Breadth first, as the loader goes.
@@ -123,7 +138,7 @@ impl Search<'_> {
                     .or_insert_with(|| self.find(name, &object, machine))
                     .clone();
                 if object.file.is_none() || (first_time && source == Source::Missing) {
-                    found.push(NeededLibrary {
+                    found.libraries.push(NeededLibrary {
                         name: name.clone(),
                         library: Library::of_file_name(name),
                         source: source.clone(),
@@ -131,14 +146,21 @@ impl Search<'_> {
                     });
                 }
                 let Source::File(file) = source else { continue };
-                if first_time && visited.insert(file.clone()) {
-                    // A library that became unreadable since it was found has nothing to add.
-                    let next = MappedFile::open(&file).ok().and_then(|bytes| {
-                        let elf = ElfFile::parse(&bytes).ok()?;
-                        Some(Object::new(&elf, &file, Some(file.clone()), Some(&object)))
-                    });
-                    queue.extend(next);
+                if !first_time || !visited.insert(file.clone()) {
+                    continue;
                 }
+                // A library that became unreadable since it was found has nothing to add.
+                let Ok(mapped) = MappedFile::open(&file) else {
+                    continue;
+                };
+                let Ok(elf) = ElfFile::parse(&mapped) else {
+                    continue;
+                };
+                let next = Object::new(&elf, &file, Some(file.clone()), Some(&object));
+                if Library::of_file_name(name).is_none() && next.uses_cuda() {
+                    found.users.push(file);
+                }
+                queue.push_back(next);
             }
         }
         found

@@ -16,7 +16,7 @@ use object::elf::{self, DynamicTag};
 use object::write::elf::{FileHeader, ProgramHeader, Sym, Verdef, Writer};
 
 /// libvcuda.so's SONAME, by which the shims and programs that use the Driver API find it.
-const DRIVER: &str = "libcuda.so.1";
+pub(crate) const DRIVER: &str = "libcuda.so.1";
 
 /// Beside each other in memory, the two segments must not share a page, whatever its size.
 const LARGEST_PAGE: u64 = 0x1_0000;
@@ -318,7 +318,10 @@ pub(crate) fn create_folder(folder: &Path) -> Result<(), ShimError> {
 }
 
 /// Makes the file under another name first: running programs keep the one they have mapped, and none sees half a file.
-fn replace(path: &Path, make: impl FnOnce(&Path) -> io::Result<()>) -> Result<(), ShimError> {
+pub(crate) fn replace(
+    path: &Path,
+    make: impl FnOnce(&Path) -> io::Result<()>,
+) -> Result<(), ShimError> {
     let mut temporary = path.as_os_str().to_owned();
     temporary.push(format!(".{}", std::process::id()));
     let temporary = PathBuf::from(temporary);

@@ -227,14 +227,15 @@ fn render_kernels(page: &mut Page, code: &Code) {
         page.indented(&params);
     }
     if code.not_listed > 0 {
-        page.item(&format!(
-            "{} more not looked into",
+        page.paragraph(&format!(
+            "not listed: {} hold too much code to go through",
             count(code.not_listed, "fat binary")
         ));
     }
 }
 
-fn count(number: usize, what: &str) -> String {
+/// `1 library`, `2 libraries`
+pub(crate) fn count(number: usize, what: &str) -> String {
     match (number, what.strip_suffix('y')) {
         (1, _) => format!("1 {what}"),
         (_, Some(stem)) => format!("{number} {stem}ies"),

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! From what was found to what will happen.
 
+use std::path::PathBuf;
+
 use crate::coverage::{self, Status};
 use crate::elf::ElfFile;
 use crate::library::Library;
@@ -12,6 +14,7 @@ pub(crate) struct Findings<'f> {
     pub static_runtime: Option<&'f StaticRuntime>,
     pub loads: &'f [String],
     pub libraries: &'f [NeededLibrary],
+    pub users: &'f [PathBuf],
     pub code: &'f Code,
     pub compute_capability: u32,
 }
@@ -47,6 +50,12 @@ impl Findings<'_> {
             }
         }
 
+        for library in self.users {
+            notes.push(format!(
+                "Its library {} uses CUDA too: analyze it as well.",
+                library.display()
+            ));
+        }
         functions.dedup();
         if !reasons.is_empty() {
             Verdict::CannotRun {
@@ -74,6 +83,7 @@ impl Findings<'_> {
             || self.static_runtime.is_some()
             || !self.loads.is_empty()
             || links_cuda
+            || !self.users.is_empty()
             || self.code.containers > 0
             || !self.code.errors.is_empty()
     }

@@ -117,3 +117,44 @@ proptest! {
         report_on(&bytes);
     }
 }
+
+/// Section headers that all lead to the same bytes must not have them gone through once each.
+#[test]
+fn many_sections_over_the_same_bytes_cost_no_more_than_one() {
+    let Some(shop) = Workshop::open() else { return };
+    let mut bytes = fs::read(shop.with_fat_binary("lib.so", &["sass_only.fatbin"])).unwrap();
+    let field = |bytes: &[u8], at: usize| u64::from_le_bytes(bytes[at..at + 8].try_into().unwrap());
+    let (table, count) = (
+        field(&bytes, 40) as usize,
+        u16::from_le_bytes([bytes[60], bytes[61]]),
+    );
+    let names = u16::from_le_bytes([bytes[62], bytes[63]]) as usize;
+    let headers: Vec<Vec<u8>> = bytes[table..][..64 * usize::from(count)]
+        .chunks(64)
+        .map(<[u8]>::to_vec)
+        .collect();
+    let names_at = field(&headers[names], 24) as usize;
+    let is_fat_binary = |header: &&Vec<u8>| {
+        let name = u32::from_le_bytes(header[..4].try_into().unwrap()) as usize;
+        bytes[names_at + name..].starts_with(b".nv_fatbin\0")
+    };
+    let fat_binary = headers.iter().find(is_fat_binary).unwrap().clone();
+
+    // The same headers, and thousands more of the fat binary.
+    bytes.resize(bytes.len().next_multiple_of(8), 0);
+    let table = bytes.len() as u64;
+    bytes[40..48].copy_from_slice(&table.to_le_bytes());
+    bytes[60..62].copy_from_slice(&20_000u16.to_le_bytes());
+    bytes.extend(headers.iter().flatten());
+    for _ in headers.len()..20_000 {
+        bytes.extend(&fat_binary);
+    }
+    let path = shop.write("many", &bytes);
+    let reports = analyze(&[path], &Options::default());
+    let containers = reports[0].report().unwrap().code.containers;
+    let size = field(&fat_binary, 32) as usize;
+    assert!(
+        containers > 1 && containers <= bytes.len() / size,
+        "{containers} containers"
+    );
+}

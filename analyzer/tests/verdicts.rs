@@ -322,6 +322,38 @@ fn what_a_library_of_the_program_misses_is_reported_with_its_name() {
 }
 
 #[test]
+fn a_program_whose_own_library_uses_cuda_is_told_so() {
+    let Some(shop) = Workshop::open() else { return };
+    shop.link_stub(
+        "gone/libcudart.so",
+        "libcudart.so.12",
+        Some("libcudart.so.12"),
+        &[implemented()],
+    );
+    let source = format!("int {0}(); int own() {{ return {0}(); }}", implemented());
+    let own = shop.gcc(
+        "lib/libown.so",
+        &source,
+        &[
+            "-shared",
+            "-fPIC",
+            "gone/libcudart.so",
+            "-Wl,-soname,libown.so",
+        ],
+    );
+    let arguments = [
+        "-Wl,-rpath,$ORIGIN/lib",
+        "-Wl,--unresolved-symbols=ignore-all",
+    ];
+    let report = report_of(&shop.program("program", &["own"], &["lib/libown.so"], &arguments));
+    assert_eq!(report.libraries_with_cuda, [own]);
+    let Verdict::Runs { notes } = report.verdict else {
+        panic!()
+    };
+    assert!(notes[0].contains("libown.so uses CUDA too"), "{notes:?}");
+}
+
+#[test]
 fn a_found_math_library_leaves_its_functions_as_exceptions() {
     let Some(shop) = Workshop::open() else { return };
     shop.link_stub("libcublas.so", "libcublas.so", None, &["cublasSgemm_v2"]);
@@ -425,13 +457,15 @@ fn ptx_for_later_devices_cannot_run() {
 }
 
 #[test]
-fn listing_kernels_stops_at_the_budget() {
+fn kernels_are_listed_only_if_all_fit_into_the_budget() {
     let Some(shop) = Workshop::open() else { return };
     let library = shop.with_fat_binary("libptx.so", &["sass_ptx_zstd.fatbin", "ptx_zstd.fatbin"]);
     let mut options = Options::default();
-    options.kernel_budget = 0;
+    // Enough for one of the two.
+    options.kernel_budget = 3000;
     let code = report_with(&library, &options).code;
     assert_eq!((code.not_listed, code.kernels.len()), (2, 0));
+    assert_eq!(report_of(&library).code.kernels.len(), 2);
 }
 
 /// Source of a file that has a runtime in it: all names of the real one, some of which call each other.

@@ -4,7 +4,7 @@
 mod prototype;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 use std::fs::File;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -12,11 +12,14 @@ use std::path::{Path, PathBuf};
 use crate::coverage::{self, Status};
 use crate::library::Library;
 use crate::report::{FileReport, Report, Source};
-use crate::shims::{Machine, ShimError, create_folder, shim_for};
-use prototype::{Signature, TYPES};
+use crate::shims::{DRIVER, Machine, ShimError, create_folder, replace, shim_for};
+use crate::table::count;
+use prototype::Signature;
 
 /// The library that the skeletons are built into.
 const LIBRARY_FILE: &str = "libvcuda_stubs.so";
+/// How, in their folder.
+const BUILD: &str = "rustc --edition 2024 -O --crate-type cdylib --crate-name vcuda_stubs -o libvcuda_stubs.so lib.rs";
 
 /// What [`write_stubs`] wrote.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,34 +35,38 @@ pub struct StubsWritten {
     pub environment: String,
 }
 
+impl fmt::Display for StubsWritten {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.files.is_empty() {
+            return f.write_str("nothing is missing, so no skeletons were written");
+        }
+        let Self {
+            functions,
+            build,
+            environment,
+            ..
+        } = self;
+        write!(
+            f,
+            "{} written.\nBuild them:  {build}\nThen run:    {environment} PROGRAM",
+            count(*functions, "skeleton")
+        )
+    }
+}
+
 /// Writes into `folder` one Rust file per library, with a skeleton for each function that the reports say is missing, a
 /// `lib.rs` over them, and a shim for each CUDA library that the programs are linked with. Sources that exist already are
 /// not overwritten: somebody may have written the bodies.
 pub fn write_stubs(folder: &Path, reports: &[FileReport]) -> Result<StubsWritten, ShimError> {
     let reports: Vec<&Report> = reports.iter().filter_map(FileReport::report).collect();
     let missing = missing(&reports);
-    let quoted = |name: &str| {
-        format!(
-            "'{}'",
-            folder
-                .join(name)
-                .display()
-                .to_string()
-                .replace('\'', r"'\''")
-        )
-    };
+    let folder_quoted = format!("'{}'", folder.display().to_string().replace('\'', r"'\''"));
     let mut written = StubsWritten {
         files: Vec::new(),
         functions: missing.values().map(BTreeMap::len).sum(),
-        build: format!(
-            "rustc --edition 2024 -O --crate-type cdylib --crate-name vcuda_stubs -o {} {}",
-            quoted(LIBRARY_FILE),
-            quoted("lib.rs")
-        ),
+        build: format!("cd {folder_quoted} && {BUILD}"),
         environment: format!(
-            "LD_LIBRARY_PATH={} LD_PRELOAD={}:libvcuda.so",
-            quoted(""),
-            quoted(LIBRARY_FILE)
+            "LD_LIBRARY_PATH={folder_quoted} LD_PRELOAD={folder_quoted}/{LIBRARY_FILE}:libvcuda.so"
         ),
     };
     if missing.is_empty() {
@@ -67,40 +74,36 @@ pub fn write_stubs(folder: &Path, reports: &[FileReport]) -> Result<StubsWritten
     }
     create_folder(folder)?;
 
-    let modules: Vec<(String, &BTreeMap<_, _>)> = missing
+    let modules: Vec<(String, &Functions)> = missing
         .iter()
         .map(|(library, functions)| (module(*library), functions))
         .collect();
-    written.files.push(create(
-        folder.join("lib.rs"),
-        root(&modules, &written).as_bytes(),
-    )?);
+    written
+        .files
+        .push(create(folder.join("lib.rs"), root(&modules).as_bytes())?);
     for ((name, functions), library) in modules.iter().zip(missing.keys()) {
         let text = source(*library, functions);
         written
             .files
             .push(create(folder.join(format!("{name}.rs")), text.as_bytes())?);
     }
-    for (name, nodes) in linked(&reports) {
-        let nodes: Vec<&str> = nodes.iter().map(String::as_str).collect();
-        let shim = shim_for(
-            &name,
-            &nodes,
-            &[LIBRARY_FILE, "libcuda.so.1"],
-            Machine::HOST,
-        )?;
-        let path = folder.join(&name);
-        std::fs::write(&path, shim).map_err(|error| ShimError::Io {
-            path: path.clone(),
-            error,
-        })?;
+    let mut libraries: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    for (name, nodes) in reports.iter().flat_map(|report| report.libraries_to_make()) {
+        libraries.entry(name).or_default().extend(nodes);
+    }
+    for (name, nodes) in libraries {
+        let nodes: Vec<&str> = nodes.into_iter().collect();
+        let shim = shim_for(name, &nodes, &[LIBRARY_FILE, DRIVER], Machine::HOST)?;
+        let path = folder.join(name);
+        replace(&path, |temporary| std::fs::write(temporary, shim))?;
         written.files.push(path);
     }
     Ok(written)
 }
 
 /// The missing functions of each library, each with the version nodes it is asked for with.
-type Missing = BTreeMap<Library, BTreeMap<String, BTreeSet<String>>>;
+type Missing = BTreeMap<Library, Functions>;
+type Functions = BTreeMap<String, BTreeSet<String>>;
 
 fn missing(reports: &[&Report]) -> Missing {
     let mut missing = Missing::new();
@@ -145,31 +148,6 @@ fn is_found(report: &Report, library: Library) -> bool {
     linked.any(|needed| matches!(needed.source, Source::File(_)))
 }
 
-/// The CUDA libraries that the programs are linked with and that are not there, with their version nodes.
-fn linked(reports: &[&Report]) -> BTreeMap<String, BTreeSet<String>> {
-    let mut linked: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-    for report in reports {
-        for needed in report
-            .libraries
-            .iter()
-            .filter(|needed| !matches!(needed.source, Source::File(_)))
-        {
-            let Some(library) = needed.library.filter(|library| *library != Library::Driver) else {
-                continue;
-            };
-            let versions = report
-                .imports
-                .iter()
-                .filter(|import| import.library == library);
-            linked
-                .entry(needed.name.clone())
-                .or_default()
-                .extend(versions.filter_map(|import| import.version.clone()));
-        }
-    }
-    linked
-}
-
 fn module(library: Library) -> String {
     library
         .stem()
@@ -187,32 +165,16 @@ fn create(path: PathBuf, text: &[u8]) -> Result<PathBuf, ShimError> {
     Ok(path)
 }
 
-fn root(
-    modules: &[(String, &BTreeMap<String, BTreeSet<String>>)],
-    written: &StubsWritten,
-) -> String {
-    let StubsWritten {
-        build, environment, ..
-    } = written;
-    let mut text = format!(
-        "//! Skeletons of CUDA functions that a program needs and vcuda lacks. Each prints its name and returns an error until \
-         you\n//! write its body.\n//!\n//! Build:  {build}\n//! Run:    {environment} PROGRAM\n//!\n//! A shell finds \
-         libvcuda.so by its full path only.\n\n#![allow(non_snake_case, dead_code)]\n\n"
-    );
+/// The `lib.rs` over the libraries' files.
+fn root(modules: &[(String, &Functions)]) -> String {
+    let mut text = include_str!("skeletons.rs.in").replace("BUILD", BUILD);
     for (name, _) in modules {
         let _ = writeln!(text, "mod {name};");
     }
-    let _ = write!(
-        text,
-        "\n/// Says once that the function has no body yet, and where to write it.\nmacro_rules! skeleton {{\n    ($name:literal) \
-         => {{{{\n        static SAID: std::sync::Once = std::sync::Once::new();\n        SAID.call_once(|| \
-         {{\n            eprintln!(\"vcuda: {{}} is a skeleton, which does nothing: write its body in {{}}, line {{}}\", $name, \
-         file!(), line!());\n        }});\n    }}}};\n}}\nuse skeleton;\n\n{TYPES}"
-    );
     text
 }
 
-fn source(library: Library, functions: &BTreeMap<String, BTreeSet<String>>) -> String {
+fn source(library: Library, functions: &Functions) -> String {
     let mut text = format!(
         "//! Functions of {}.\n\n#![allow(unused_imports, clippy::missing_safety_doc)]\n\nuse std::ffi::*;\n\nuse \
          crate::*;\n",

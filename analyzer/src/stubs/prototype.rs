@@ -65,7 +65,7 @@ const HANDLES: &[&str] = &[
     "cudaUserObject_t",
 ];
 
-/// Other types that are passed by value, and the Rust types for them; the structures are those of [`TYPES`].
+/// Other types that are passed by value, and the Rust types for them; the structures are those of `skeletons.rs.in`.
 const VALUES: &[(&str, &str)] = &[
     ("void", "c_void"),
     ("char", "c_char"),
@@ -97,58 +97,6 @@ const VALUES: &[(&str, &str)] = &[
     ("CUipcEventHandle", "IpcHandle"),
     ("CUipcMemHandle", "IpcHandle"),
 ];
-
-/// The structures that functions take or return by value, as Rust.
-pub(super) const TYPES: &str = "\
-/// dim3
-#[repr(C)]
-pub struct Dim3 {
-    pub x: u32,
-    pub y: u32,
-    pub z: u32,
-}
-
-/// cudaExtent
-#[repr(C)]
-pub struct Extent {
-    pub width: usize,
-    pub height: usize,
-    pub depth: usize,
-}
-
-/// cudaPitchedPtr
-#[repr(C)]
-pub struct PitchedPtr {
-    pub ptr: *mut std::ffi::c_void,
-    pub pitch: usize,
-    pub xsize: usize,
-    pub ysize: usize,
-}
-
-/// cudaMemLocation and CUmemLocation
-#[repr(C)]
-pub struct MemLocation {
-    pub kind: i32,
-    pub id: i32,
-}
-
-/// cudaChannelFormatDesc
-#[repr(C)]
-#[derive(Default)]
-pub struct ChannelFormatDesc {
-    pub x: i32,
-    pub y: i32,
-    pub z: i32,
-    pub w: i32,
-    pub kind: i32,
-}
-
-/// cudaIpcMemHandle_t, cudaIpcEventHandle_t, CUipcMemHandle and CUipcEventHandle
-#[repr(C)]
-pub struct IpcHandle {
-    pub reserved: [u8; 64],
-}
-";
 
 /// The C prototype of a function of CUDA 13.0, without its name: `cudaError_t (void **, size_t)`.
 pub(super) fn of(name: &str) -> Option<&'static str> {
