@@ -4,7 +4,7 @@
 
 use std::cell::{Cell, RefCell};
 
-use vcuda_protocol::{Dim3, Status};
+use vcuda_protocol::{Dim3, NO_FUNCTION, Status};
 
 use crate::contexts::Context;
 
@@ -45,7 +45,7 @@ pub(crate) struct Thread {
 thread_local! {
     static THREAD: Thread = const {
         Thread {
-            api: Cell::new(NO_API),
+            api: Cell::new(NO_FUNCTION),
             id: Cell::new(0),
             default_stream: Cell::new(DefaultStream::Legacy),
             last_error: Cell::new(Status::SUCCESS),
@@ -56,9 +56,6 @@ thread_local! {
         }
     };
 }
-
-/// A command that no CUDA function of the program caused.
-const NO_API: u16 = u16::MAX;
 
 /// The calling thread's state. `None` while the thread is being torn down.
 pub(crate) fn with<R>(f: impl FnOnce(&Thread) -> R) -> Option<R> {
@@ -74,7 +71,7 @@ pub(crate) fn caller() -> (u16, u32) {
         }
         (t.api.get(), t.id.get())
     })
-    .unwrap_or((NO_API, 0))
+    .unwrap_or((NO_FUNCTION, 0))
 }
 
 /// Runs an API function's body with its tag set. Only the outermost call counts: what vcuda calls
@@ -82,16 +79,16 @@ pub(crate) fn caller() -> (u16, u32) {
 pub(crate) fn within<R>(api: u16, default: DefaultStream, body: impl FnOnce() -> R) -> R {
     let outer = with(|t| {
         let outer = (t.api.get(), t.default_stream.get());
-        if outer.0 == NO_API {
+        if outer.0 == NO_FUNCTION {
             t.api.set(api);
             t.default_stream.set(default);
         }
         outer
     });
     let result = body();
-    if let Some((NO_API, stream)) = outer {
+    if let Some((NO_FUNCTION, stream)) = outer {
         with(|t| {
-            t.api.set(NO_API);
+            t.api.set(NO_FUNCTION);
             t.default_stream.set(stream);
         });
     }

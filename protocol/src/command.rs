@@ -124,12 +124,16 @@ commands! {
     Goodbye => Waits;
 }
 
+/// [`Header::api`] of a command that no function of the program caused.
+pub const NO_FUNCTION: u16 = u16::MAX;
+
 /// What stands before each command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Header {
     /// Position in the session's one order of commands, from 1 without gaps.
     pub sequence: u64,
-    /// The CUDA function that caused the command, by its number in the list of functions.
+    /// The CUDA function that caused the command, by its number in the list of functions, or
+    /// [`NO_FUNCTION`].
     pub api: u16,
     /// The calling thread (`gettid`).
     pub thread: u32,

@@ -29,7 +29,7 @@ pub mod trace;
 pub mod types;
 pub mod wire;
 
-pub use command::{Answer, Command, Header};
+pub use command::{Answer, Command, Header, NO_FUNCTION};
 pub use types::*;
 
 /// FNV-1a over the sources that decide what the bytes mean. Client and worker compare it when they

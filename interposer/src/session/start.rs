@@ -162,13 +162,11 @@ fn recording() -> Option<String> {
 }
 
 fn program() -> String {
-    let arguments: Vec<String> = std::env::args_os()
-        .map(|a| a.to_string_lossy().into_owned())
-        .collect();
-    let mut line = arguments.join(" ");
-    // The greeting is short; a monstrous command line is cut.
-    line.truncate(line.floor_char_boundary(4096));
-    line
+    let name = std::env::args_os().next().unwrap_or_default();
+    let mut name = name.to_string_lossy().into_owned();
+    // The greeting is short; a monstrous name is cut.
+    name.truncate(name.floor_char_boundary(4096));
+    name
 }
 
 /// Starts the worker with the socket as its standard input. It detaches itself from this process,

@@ -178,9 +178,15 @@ impl<W: Write> Writer<W> {
 
     /// Appends blocks that an [`Encoder`] made, which counted them ([`Encoder::take_counts`]).
     pub fn blocks(&mut self, blocks: &[u8], counts: Counts) -> Result<(), TraceError> {
-        self.pending.extend_from_slice(blocks);
         self.counts += counts;
-        self.flush_when_long()
+        if blocks.len() < WRITE_AT {
+            self.pending.extend_from_slice(blocks);
+            return self.flush_when_long();
+        }
+        self.flush()?;
+        self.file.write_all(blocks)?;
+        self.written += blocks.len() as u64;
+        Ok(())
     }
 
     /// Appends a command.
@@ -317,10 +323,17 @@ fn known(variants: &mut [bool], index: usize) -> bool {
 }
 
 fn append(out: &mut Vec<u8>, value: &impl Serialize) -> Result<(), TraceError> {
-    match postcard::to_io(value, out) {
-        Ok(_) => Ok(()),
-        Err(error) => Err(TraceError::Encode(error.to_string())),
-    }
+    // Byte by byte into a vector takes twice as long as into a slice, and most records are short.
+    let mut short = [0; 256];
+    let long = match postcard::to_slice(value, &mut short) {
+        Ok(bytes) => {
+            out.extend_from_slice(bytes);
+            return Ok(());
+        }
+        Err(postcard::Error::SerializeBufferFull) => postcard::to_io(value, out).map(drop),
+        Err(error) => Err(error),
+    };
+    long.map_err(|error| TraceError::Encode(error.to_string()))
 }
 
 fn shape(out: &mut Vec<u8>, role: Role, index: usize) -> Result<(), TraceError> {
