@@ -307,8 +307,16 @@ pub(crate) fn make_current(context: Context) {
     push(context);
 }
 
+/// The Runtime API uses a device's primary context from now on, whatever the Driver API releases.
+pub(crate) fn keep_primary(device: &Device) {
+    let mut state = device.state.lock();
+    state.in_use = true;
+    state.active = true;
+}
+
 /// `cudaSetDevice`: the device's primary context is current from now on.
 pub(crate) fn select(device: &Device) {
+    keep_primary(device);
     thread::with(|t| t.device.set(device.ordinal));
     make_current(Context::primary(device));
 }
@@ -334,9 +342,7 @@ pub(crate) fn active() -> Result<&'static Device> {
         primary
     });
     if context.id == 0 {
-        let mut state = device.state.lock();
-        state.in_use = true;
-        state.active = true;
+        keep_primary(device);
     }
     Ok(device)
 }

@@ -12,18 +12,9 @@ use crate::{Result, error, settings, streams};
 pub(super) const LAST_CACHE_CONFIG: u32 = 3;
 pub(super) const LAST_BANK_SIZE: u32 = 2;
 
-/// The Runtime API uses a device's primary context from now on.
-fn use_primary(device: &Device) {
-    let mut state = device.state.lock();
-    state.in_use = true;
-    state.active = true;
-}
-
 /// Makes a device the calling thread's.
 fn choose(ordinal: i32) -> Result<()> {
-    let device = contexts::device(ordinal)?;
-    contexts::select(device);
-    use_primary(device);
+    contexts::select(contexts::device(ordinal)?);
     Ok(())
 }
 
@@ -84,7 +75,7 @@ export! { runtime:
             FLAGS_ARE_VALID => set_flags(device, device_flags)?,
             _ => return Err(error::INVALID_VALUE),
         }
-        use_primary(device);
+        contexts::keep_primary(device);
         Ok(())
     }
 
