@@ -32,7 +32,7 @@ use changes::Changes;
 /// Bytes that may wait for the writer.
 const MOST_WAITING: usize = 64 << 20;
 /// Bytes that wake a writer who collects.
-const ENOUGH: usize = 4 << 20;
+const ENOUGH: usize = 1 << 20;
 /// How long the writer collects before it writes.
 const COLLECT: Duration = Duration::from_millis(5);
 
@@ -60,6 +60,8 @@ struct Queue {
     /// What goes to the file before `blocks`.
     items: Vec<Item>,
     blocks: Vec<u8>,
+    /// An empty buffer, for when `blocks` goes to the writer.
+    spare: Vec<u8>,
     /// Bytes of all items and blocks.
     waiting: usize,
     /// Bytes at which the writer wants to be woken.
@@ -102,6 +104,7 @@ impl Recorder {
                 encoder: Encoder::new(name),
                 items: Vec::new(),
                 blocks: Vec::new(),
+                spare: Vec::new(),
                 waiting: 0,
                 wake_at: usize::MAX,
                 closing: false,
@@ -306,8 +309,9 @@ impl Inner {
         let outcome = loop {
             let batch = self.collect();
             let closing = batch.closing;
-            if let Err(error) = write(&mut writer, batch) {
-                break Err(error);
+            match write(&mut writer, batch) {
+                Ok(buffer) => self.queue.lock().spare = buffer,
+                Err(error) => break Err(error),
             }
             if closing {
                 break Ok(());
@@ -347,10 +351,10 @@ impl Inner {
         queue.wake_at = usize::MAX;
         queue.waiting = 0;
         self.emptied.notify_all();
-        let room = Vec::with_capacity(queue.blocks.len());
+        let empty = std::mem::take(&mut queue.spare);
         Batch {
             items: std::mem::take(&mut queue.items),
-            blocks: std::mem::replace(&mut queue.blocks, room),
+            blocks: std::mem::replace(&mut queue.blocks, empty),
             counts: queue.encoder.take_counts(),
             closing: queue.closing,
             broken: queue.broken.take(),
@@ -368,7 +372,8 @@ impl Queue {
     }
 }
 
-fn write(writer: &mut Writer<File>, batch: Batch) -> Result<(), TraceError> {
+/// Writes a batch, and gives back the buffer of its blocks.
+fn write(writer: &mut Writer<File>, batch: Batch) -> Result<Vec<u8>, TraceError> {
     for item in batch.items {
         match item {
             Item::Blocks(blocks) => writer.blocks(&blocks, Counts::default())?,
@@ -381,7 +386,12 @@ fn write(writer: &mut Writer<File>, batch: Batch) -> Result<(), TraceError> {
     }
     writer.blocks(&batch.blocks, batch.counts)?;
     writer.flush()?;
-    batch.broken.map_or(Ok(()), Err)
+    if let Some(error) = batch.broken {
+        return Err(error);
+    }
+    let mut buffer = batch.blocks;
+    buffer.clear();
+    Ok(buffer)
 }
 
 #[cfg(test)]

@@ -26,7 +26,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use vcuda_protocol::layout::MAX_REPLY_DATA;
-use vcuda_protocol::trace::{Properties, Reader, Record, TraceError, Transfer};
+use vcuda_protocol::trace::{Properties, Reader, Record, Source, TraceError, Transfer};
 use vcuda_protocol::{Bytes, Command, Header, Image, Place, Reply, Status};
 use vcuda_transport::Memory;
 
@@ -177,7 +177,7 @@ impl Replayer {
 }
 
 /// The name of a function number, or the number.
-pub(crate) fn function_name(reader: &Reader, api: u16) -> String {
+pub(crate) fn function_name<S: Source>(reader: &Reader<S>, api: u16) -> String {
     match reader.function(api) {
         Some(name) => name.to_owned(),
         None => format!("function {api}"),
