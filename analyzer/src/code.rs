@@ -11,7 +11,7 @@ use crate::report::{Code, CodeEntry, Kernel};
 const SECTIONS: [&str; 2] = [".nv_fatbin", "__nv_relfatbin"];
 
 /// The linker's bookkeeping entries are smaller than this; only they may turn out to hold no kernel at all.
-const LARGEST_EMPTY: u64 = 4 * 1024;
+const LARGEST_EMPTY: u64 = 2 * 1024;
 
 /// No name that a person would read is longer. A mangled name of a few bytes can stand for gigabytes.
 const LONGEST_DEMANGLED: usize = 1000;
@@ -28,7 +28,13 @@ pub(crate) fn find(elf: &ElfFile, compute_capability: u32, budget: u64) -> Code 
     let mut code = Code::default();
     let mut listings = Vec::new();
     for section in SECTIONS.iter().flat_map(|name| elf.sections_named(name)) {
-        for container in containers_through(section, |offset| elf.file().peek(section, offset)) {
+        let mut headers = Headers {
+            elf,
+            section,
+            start: 0,
+            bytes: [0; WINDOW],
+        };
+        for container in containers_through(section, |offset| headers.at(offset)) {
             match container {
                 Ok(container) => listings.extend(add(&mut code, &container, compute_capability)),
                 Err(error) => code
@@ -94,6 +100,35 @@ fn add<'a>(
         entry,
         has_ptx: ptx.is_some(),
     })
+}
+
+/// A window onto a section, through which the header of a container and that of its first entry are read at once.
+struct Headers<'e, 'a> {
+    elf: &'e ElfFile<'a>,
+    section: &'a [u8],
+    start: usize,
+    bytes: [u8; WINDOW],
+}
+
+const WINDOW: usize = 256;
+
+impl Headers<'_, '_> {
+    fn at(&mut self, offset: usize) -> [u8; 64] {
+        let header_in = |bytes: &[u8; WINDOW], start: usize| {
+            bytes
+                .get(offset.checked_sub(start)?..)?
+                .first_chunk()
+                .copied()
+        };
+        // The window is empty until it is first moved, and zeros are no header.
+        if let Some(header) = header_in(&self.bytes, self.start).filter(|header| *header != [0; 64])
+        {
+            return header;
+        }
+        self.start = offset;
+        self.bytes = self.elf.file().peek(self.section, offset);
+        header_in(&self.bytes, self.start).unwrap_or([0; 64])
+    }
 }
 
 fn holds_no_kernel(container: &Container) -> bool {

@@ -37,13 +37,13 @@ mod report;
 mod search;
 mod shims;
 mod static_runtime;
+mod strings;
 mod stubs;
 mod table;
 mod verdict;
 
 use std::path::{Path, PathBuf};
 
-use memchr::memmem;
 use walkdir::WalkDir;
 
 pub use coverage::Status;
@@ -154,13 +154,7 @@ fn describe(elf: &ElfFile, path: &Path, options: &Options) -> Report {
     let (code, (static_runtime, loads, found)) = std::thread::scope(|scope| {
         let code =
             scope.spawn(|| code::find(elf, options.compute_capability, options.kernel_budget));
-        // Only what can open libraries by name has names of libraries that mean something.
-        let opens_libraries = undefined.iter().any(|symbol| symbol.name == "dlopen");
-        let data = if opens_libraries {
-            searched(elf)
-        } else {
-            Vec::new()
-        };
+        let strings = strings::find(elf, &undefined);
         let is_runtime = elf
             .soname()
             .and_then(Library::of_file_name)
@@ -168,14 +162,14 @@ fn describe(elf: &ElfFile, path: &Path, options: &Options) -> Report {
         let static_runtime = if is_runtime {
             None
         } else {
-            static_runtime::find(elf, &data)
+            static_runtime::find(elf, strings.has_runtime)
         };
         let search = search::Search {
             library_path: &options.library_path,
         };
         let rest = (
             static_runtime,
-            loaded_libraries(&data),
+            strings.libraries,
             search.libraries(elf, path),
         );
         (
@@ -230,41 +224,6 @@ fn imports(undefined: &[elf::Undefined]) -> Vec<Import> {
         .collect();
     imports.sort_by(|a, b| (a.library, &a.name, &a.version).cmp(&(b.library, &b.name, &b.version)));
     imports
-}
-
-/// Strings are searched for in this much read-only data, which is more than any program has, and bounds the time for files
-/// that were made to take long.
-const MOST_SEARCHED: usize = 256 << 20;
-
-fn searched<'a>(elf: &ElfFile<'a>) -> Vec<&'a [u8]> {
-    let mut left = MOST_SEARCHED;
-    let parts = elf.read_only_data().into_iter().map(|data| {
-        let data = data.get(..left).unwrap_or(data);
-        left -= data.len();
-        elf.file().will_scan(data);
-        data
-    });
-    parts.collect()
-}
-
-/// The names of CUDA libraries among the strings.
-fn loaded_libraries(data: &[&[u8]]) -> Vec<String> {
-    let mut names: Vec<String> = Vec::new();
-    for data in data {
-        for at in memmem::find_iter(data, b"libcuda") {
-            let Some(text) = data.get(at..).map(|rest| rest.get(..64).unwrap_or(rest)) else {
-                continue;
-            };
-            let text = text.split(|byte| *byte == 0).next().unwrap_or_default();
-            let name = std::str::from_utf8(text)
-                .ok()
-                .filter(|name| Library::of_file_name(name).is_some());
-            names.extend(name.map(str::to_owned));
-        }
-    }
-    names.sort_unstable();
-    names.dedup();
-    names
 }
 
 /// What a command that shows these reports should exit with: 0 if everything runs, 1 if something is missing, 2 if a file is

@@ -4,36 +4,31 @@
 use std::collections::{BTreeSet, HashMap};
 
 use goblin::elf::header::EM_X86_64;
-use memchr::{memchr2_iter, memmem};
+use memchr::memchr2_iter;
 
 use crate::coverage;
 use crate::elf::ElfFile;
 use crate::report::StaticRuntime;
 
-/// Every libcudart, static or shared, names its shared memory like this; the stubs that load libcudart at the first call
-/// do not.
-const MARK: &[u8] = b"/cudart.shm.";
-
 /// The runtime is one object file, so all of its functions come along, about 240 in the oldest and 450 in the newest.
 /// A file that defines fewer has functions of its own with such names.
 const FEWEST_FUNCTIONS: usize = 100;
 
-/// How the file carries functions of the runtime, if it does. `data` is its read-only data.
-pub(crate) fn find(elf: &ElfFile, data: &[&[u8]]) -> Option<StaticRuntime> {
-    let carries_runtime = data.iter().any(|data| memmem::find(data, MARK).is_some());
+/// How the file carries functions of the runtime, if it does. `has_runtime` says whether it has the runtime's text.
+pub(crate) fn find(elf: &ElfFile, has_runtime: bool) -> Option<StaticRuntime> {
     let mut functions = elf.functions(&["cuda", "__cuda"]);
     if let Some(functions) = &mut functions {
         functions.retain(|(name, _)| coverage::is_runtime_function(name));
     }
     let functions = functions.filter(|found| found.len() >= FEWEST_FUNCTIONS);
-    if !carries_runtime && functions.is_none() {
+    if !has_runtime && functions.is_none() {
         return None;
     }
     let called = functions
         .filter(|_| elf.machine() == EM_X86_64)
         .map(|functions| called(elf, &functions));
     Some(StaticRuntime {
-        loads_shared: !carries_runtime,
+        loads_shared: !has_runtime,
         called,
     })
 }
