@@ -42,3 +42,11 @@ pub(crate) fn status(library: Library, name: &str, node: Option<&str>) -> Status
 pub(crate) fn is_runtime_function(name: &str) -> bool {
     vcuda_api::find(name).is_some_and(|function| function.library == vcuda_api::Library::Runtime)
 }
+
+/// The oldest release that has all of these runtime functions, such as `12.8`.
+pub(crate) fn release_with<'n>(functions: impl Iterator<Item = &'n str>) -> Option<String> {
+    let first = functions
+        .filter_map(vcuda_api::find)
+        .map(|function| function.first);
+    first.max().map(|release| release.to_string())
+}

@@ -145,6 +145,8 @@ pub struct Import {
 pub struct StaticRuntime {
     /// Whether its functions are stand-ins that load libcudart at the first call. If not, the runtime itself is linked in.
     pub loads_shared: bool,
+    /// The CUDA release it is from, or the oldest that has the same functions; `None` for a stripped file.
+    pub release: Option<String>,
     /// The functions that the rest of the file calls; `None` for a stripped file, whose calls cannot be told.
     pub called: Option<Vec<String>>,
 }

@@ -24,11 +24,14 @@ pub(crate) fn find(elf: &ElfFile, has_runtime: bool) -> Option<StaticRuntime> {
     if !has_runtime && functions.is_none() {
         return None;
     }
+    let release = functions.iter().flatten().map(|(name, _)| *name);
+    let release = coverage::release_with(release);
     let called = functions
         .filter(|_| elf.machine() == EM_X86_64)
         .map(|functions| called(elf, &functions));
     Some(StaticRuntime {
         loads_shared: !has_runtime,
+        release,
         called,
     })
 }

@@ -40,16 +40,22 @@ fn render_report(page: &mut Page, report: &Report) {
     }
     page.section("runtime", |page| {
         if let Some(runtime) = &report.static_runtime {
+            let release = runtime
+                .release
+                .as_ref()
+                .map(|release| format!("CUDA {release}, "))
+                .unwrap_or_default();
             let how = if runtime.loads_shared {
                 "loaded at the first call"
             } else {
                 "linked in"
             };
+            let how = format!("{release}{how}");
             let called = runtime
                 .called
                 .as_ref()
                 .map(|called| format!("{how}; calls {} of its functions:", called.len()));
-            page.paragraph(&called.clone().unwrap_or(how.to_owned()));
+            page.paragraph(&called.unwrap_or(how));
             page.list(runtime.called.iter().flatten().map(String::as_str));
         }
         for name in &report.loads {

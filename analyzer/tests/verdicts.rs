@@ -510,6 +510,12 @@ fn a_static_runtime_is_found_with_the_functions_that_are_called() {
     ));
     let runtime = report.static_runtime.unwrap();
     assert!(!runtime.loads_shared);
+    let newest = vcuda_api::all()
+        .iter()
+        .filter(|f| f.library == vcuda_api::Library::Runtime)
+        .map(|f| f.first)
+        .max();
+    assert_eq!(runtime.release, newest.map(|release| release.to_string()));
     assert_eq!(
         runtime.called.unwrap(),
         ["cudaFree", "cudaMemcpy"],

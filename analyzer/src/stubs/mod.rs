@@ -66,7 +66,7 @@ pub fn write_stubs(folder: &Path, reports: &[FileReport]) -> Result<StubsWritten
         functions: missing.values().map(BTreeMap::len).sum(),
         build: format!("cd {folder_quoted} && {BUILD}"),
         environment: format!(
-            "LD_LIBRARY_PATH={folder_quoted} LD_PRELOAD={folder_quoted}/{LIBRARY_FILE}:libvcuda.so"
+            "LD_LIBRARY_PATH={folder_quoted} LD_PRELOAD={folder_quoted}/{LIBRARY_FILE}:PATH_OF/libvcuda.so"
         ),
     };
     if missing.is_empty() {
