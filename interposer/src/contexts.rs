@@ -23,6 +23,8 @@ pub(crate) struct Device {
     pub(crate) wire: u32,
     pub(crate) info: DeviceInfo,
     pub(crate) memory: DeviceMemory,
+    /// The newest stream id at the last reset: streams up to it are gone.
+    pub(crate) gone_streams: AtomicU32,
     pub(crate) state: Mutex<DeviceState>,
 }
 
@@ -83,6 +85,7 @@ fn enumerate(session: &'static Session) -> Result<Vec<Device>> {
                 wire: wire as u32,
                 memory: DeviceMemory::new(&info),
                 info,
+                gone_streams: AtomicU32::new(0),
                 state: Mutex::default(),
             }
         })
@@ -288,7 +291,7 @@ fn clear(device: &Device) -> Result<()> {
 
 /// The calling thread's current context.
 pub(crate) fn current_context() -> Option<Context> {
-    thread::with(|t| t.contexts.borrow().last().copied()).flatten()
+    thread::with(|t| t.contexts.borrow().last().copied())
 }
 
 /// Puts a context above the calling thread's current one.
@@ -298,7 +301,7 @@ pub(crate) fn push(context: Context) {
 
 /// Takes the calling thread's current context away; the one below becomes current.
 pub(crate) fn pop() -> Option<Context> {
-    thread::with(|t| t.contexts.borrow_mut().pop()).flatten()
+    thread::with(|t| t.contexts.borrow_mut().pop())
 }
 
 /// Makes a context current in the place of the one that is.
@@ -327,7 +330,7 @@ pub(crate) fn current() -> Result<&'static Device> {
     match current_context() {
         Some(context) if context.id != 0 && !context.exists() => Err(error::CONTEXT_IS_DESTROYED),
         Some(context) => context.device(),
-        None => device(thread::with(|t| t.device.get()).unwrap_or(0) as i32),
+        None => device(thread::with(|t| t.device.get()) as i32),
     }
 }
 

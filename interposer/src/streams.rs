@@ -99,7 +99,7 @@ pub(crate) fn destroy(handle: u64) -> Result<()> {
 /// What a handle means to the calling thread.
 pub(crate) fn entry(handle: u64) -> Result<StreamEntry> {
     let legacy = match handle {
-        0 => thread::with(|t| t.default_stream.get()) != Some(DefaultStream::PerThread),
+        0 => thread::with(|t| t.default_stream.get()) == DefaultStream::Legacy,
         LEGACY => true,
         PER_THREAD => false,
         _ => {
@@ -133,13 +133,15 @@ pub(crate) fn resolve(handle: u64) -> Result<Stream> {
 /// The calling thread's own default stream, made when it is first used. It lives as long as the
 /// process: the thread's end is no reason to wait for its work.
 fn own_stream(device: &Device) -> Result<u32> {
+    let gone = device.gone_streams.load(Ordering::Relaxed);
     let known = thread::with(|t| {
-        let own = t.own_streams.borrow();
+        let mut own = t.own_streams.borrow_mut();
+        own.retain(|&(d, id)| d != device.wire || id > gone);
         own.iter()
             .find(|&&(d, _)| d == device.wire)
             .map(|&(_, id)| id)
     });
-    if let Some(Some(id)) = known {
+    if let Some(id) = known {
         return Ok(id);
     }
     let id = NEXT_STREAM.fetch_add(1, Ordering::Relaxed);
@@ -273,9 +275,7 @@ pub(crate) fn elapsed(start: u64, end: u64) -> Result<f32> {
 pub(crate) fn forget(device: &Device) {
     STREAMS.write().retain(|_, s| s.ordinal != device.ordinal);
     EVENTS.write().retain(|_, e| e.ordinal != device.ordinal);
-    thread::with(|t| {
-        t.own_streams
-            .borrow_mut()
-            .retain(|&(d, _)| d != device.wire)
-    });
+    // Other threads look when they next use theirs.
+    let newest = NEXT_STREAM.load(Ordering::Relaxed) - 1;
+    device.gone_streams.store(newest, Ordering::Relaxed);
 }

@@ -3,6 +3,7 @@
 //! that is being put together; and what we keep: which CUDA function is being executed.
 
 use std::cell::{Cell, RefCell};
+use std::mem::ManuallyDrop;
 
 use vcuda_protocol::{Dim3, NO_FUNCTION, Status};
 
@@ -43,8 +44,10 @@ pub(crate) struct Thread {
 }
 
 thread_local! {
-    static THREAD: Thread = const {
-        Thread {
+    // Without a destructor, because programs call CUDA from exit handlers and destructors of
+    // static objects, which run when this thread's values are gone.
+    static THREAD: ManuallyDrop<Thread> = const {
+        ManuallyDrop::new(Thread {
             api: Cell::new(NO_FUNCTION),
             id: Cell::new(0),
             default_stream: Cell::new(DefaultStream::Legacy),
@@ -53,13 +56,32 @@ thread_local! {
             contexts: RefCell::new(Vec::new()),
             configurations: RefCell::new(Vec::new()),
             own_streams: RefCell::new(Vec::new()),
-        }
+        })
     };
+
+    static ENDING: Ending = const { Ending };
 }
 
-/// The calling thread's state. `None` while the thread is being torn down.
-pub(crate) fn with<R>(f: impl FnOnce(&Thread) -> R) -> Option<R> {
-    THREAD.try_with(f).ok()
+/// Gives the memory of a thread's state back when the thread ends before the process does.
+struct Ending;
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        // SAFETY: both have no preconditions.
+        let main = unsafe { libc::gettid() == libc::getpid() };
+        if !main {
+            with(|t| {
+                t.contexts.take();
+                t.configurations.take();
+                t.own_streams.take();
+            });
+        }
+    }
+}
+
+/// The calling thread's state.
+pub(crate) fn with<R>(f: impl FnOnce(&Thread) -> R) -> R {
+    THREAD.with(|thread| f(thread))
 }
 
 /// The tag of the commands that the calling thread issues: function and thread id.
@@ -68,10 +90,11 @@ pub(crate) fn caller() -> (u16, u32) {
         if t.id.get() == 0 {
             // SAFETY: gettid has no preconditions.
             t.id.set(unsafe { libc::gettid() } as u32);
+            // Has its destructor run, unless that has happened.
+            let _ = ENDING.try_with(|_| ());
         }
         (t.api.get(), t.id.get())
     })
-    .unwrap_or((NO_FUNCTION, 0))
 }
 
 /// Runs an API function's body with its tag set. Only the outermost call counts: what vcuda calls
@@ -86,7 +109,7 @@ pub(crate) fn within<R>(api: u16, default: DefaultStream, body: impl FnOnce() ->
         outer
     });
     let result = body();
-    if let Some((NO_FUNCTION, stream)) = outer {
+    if let (NO_FUNCTION, stream) = outer {
         with(|t| {
             t.api.set(NO_FUNCTION);
             t.default_stream.set(stream);

@@ -10,7 +10,7 @@ use crate::{contexts, numbering, session, thread};
 
 /// The calling thread's last error.
 fn last() -> Status {
-    thread::with(|t| t.last_error.get()).unwrap_or(Status::SUCCESS)
+    thread::with(|t| t.last_error.get())
 }
 
 /// Whether the current device is lost to this process with this very error: nothing clears it but

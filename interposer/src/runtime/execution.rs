@@ -81,9 +81,7 @@ fn push(grid: Dim3, block: Dim3, shared: usize, stream: u64) {
 }
 
 fn pop() -> Result<Configuration> {
-    thread::with(|t| t.configurations.borrow_mut().pop())
-        .flatten()
-        .ok_or(error::MISSING_CONFIGURATION)
+    thread::with(|t| t.configurations.borrow_mut().pop()).ok_or(error::MISSING_CONFIGURATION)
 }
 
 /// Longest argument buffer of a kernel (CUDA Programming Guide, "Function parameters").
@@ -111,7 +109,6 @@ fn set_argument(argument: In<u8>, size: usize, offset: usize) -> Result<()> {
         unsafe { std::ptr::copy_nonoverlapping(argument.as_ptr(), room.as_mut_ptr(), size) };
         Ok(())
     })
-    .unwrap_or(Err(error::UNKNOWN))
 }
 
 export! { runtime:
