@@ -18,11 +18,14 @@ use memchr::memchr;
 use crate::map::MappedFile;
 
 /// Names longer than this are of no interest here, and are not read to their end.
-const LONGEST_SYMBOL: usize = 512;
+const LONGEST_SYMBOL: usize = 128;
 /// PATH_MAX, for file names.
 const LONGEST_PATH: usize = 4096;
 /// For lists of paths.
 const LONGEST_PATH_LIST: usize = 64 * 1024;
+/// No real file names as many libraries, or folders to find them in.
+const MOST_LIBRARIES: usize = 1000;
+const MOST_FOLDERS: usize = 200;
 /// Version indices have 15 bits.
 const MOST_VERSIONS: usize = 1 << 15;
 
@@ -220,11 +223,10 @@ impl<'a> ElfFile<'a> {
             .map(|entry| entry.d_val)
     }
 
-    fn dynamic_strings(&self, tag: u64, longest: usize) -> Vec<&'a str> {
+    fn dynamic_strings(&self, tag: u64, longest: usize) -> impl Iterator<Item = &'a str> + '_ {
         let strings = self.dynamic_string_range();
         self.dynamic_values(tag)
-            .filter_map(|offset| self.string(&strings, offset as usize, longest))
-            .collect()
+            .filter_map(move |offset| self.string(&strings, offset as usize, longest))
     }
 
     fn dynamic_string_range(&self) -> Range<usize> {
@@ -246,14 +248,17 @@ impl<'a> ElfFile<'a> {
     /// DT_NEEDED, in order.
     pub fn needed(&self) -> Vec<&'a str> {
         self.dynamic_strings(DT_NEEDED, LONGEST_PATH)
+            .take(MOST_LIBRARIES)
+            .collect()
     }
 
     /// The folders of DT_RPATH and DT_RUNPATH, as they are written.
     pub fn search_paths(&self) -> (Vec<&'a str>, Vec<&'a str>) {
         let folders = |tag| -> Vec<&'a str> {
-            self.dynamic_strings(tag, LONGEST_PATH_LIST)
-                .iter()
+            let lists = self.dynamic_strings(tag, LONGEST_PATH_LIST);
+            lists
                 .flat_map(|list| list.split(':'))
+                .take(MOST_FOLDERS)
                 .collect()
         };
         (folders(DT_RPATH), folders(DT_RUNPATH))
@@ -334,9 +339,9 @@ impl<'a> ElfFile<'a> {
         Symtab::parse(self.bytes, section.sh_offset as usize, count, self.ctx).ok()
     }
 
-    /// The defined functions of the full symbol table whose names begin with one of `prefixes`, with their addresses. `None`
-    /// if the file is stripped.
-    pub fn functions(&self, prefixes: &[&str]) -> Option<Vec<(&'a str, u64)>> {
+    /// The defined functions of the full symbol table, with their addresses, whose names `begins_right` accepts: it is given
+    /// the name and everything behind it. `None` if the file is stripped.
+    pub fn functions(&self, begins_right: impl Fn(&[u8]) -> bool) -> Option<Vec<(&'a str, u64)>> {
         let section = self
             .sections
             .iter()
@@ -356,10 +361,7 @@ impl<'a> ElfFile<'a> {
             let name = self
                 .bytes
                 .get(strings.start.checked_add(symbol.st_name)?..)?;
-            if !prefixes
-                .iter()
-                .any(|prefix| name.starts_with(prefix.as_bytes()))
-            {
+            if !begins_right(name) {
                 return None;
             }
             Some((

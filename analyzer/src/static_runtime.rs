@@ -16,7 +16,12 @@ const FEWEST_FUNCTIONS: usize = 100;
 
 /// How the file carries functions of the runtime, if it does. `has_runtime` says whether it has the runtime's text.
 pub(crate) fn find(elf: &ElfFile, has_runtime: bool) -> Option<StaticRuntime> {
-    let mut functions = elf.functions(&["cuda", "__cuda"]);
+    let mut functions = elf.functions(|name| {
+        matches!(
+            name,
+            [b'c', b'u', b'd', b'a', ..] | [b'_', b'_', b'c', b'u', b'd', b'a', ..]
+        )
+    });
     if let Some(functions) = &mut functions {
         functions.retain(|(name, _)| coverage::is_runtime_function(name));
     }

@@ -1,16 +1,18 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! What a file's strings say about how it uses CUDA.
 
-use aho_corasick::AhoCorasick;
+use memchr::memmem;
 
 use crate::elf::{ElfFile, Undefined};
 use crate::library::Library;
 
-/// What the names of CUDA's libraries begin with.
-const LIBRARY: &str = "libcuda";
-/// Every libcudart, static or shared, names its shared memory like this; the stubs that load libcudart at the first call
-/// do not.
-const RUNTIME: &str = "/cudart.shm.";
+/// What both kinds of string have in them, so that one pass finds both.
+const COMMON: &[u8] = b"cuda";
+/// What stands before it in the names of CUDA's libraries.
+const LIBRARY: &[u8] = b"lib";
+/// Every libcudart, static or shared, names its shared memory `/cudart.shm.` and some numbers; the stubs that load libcudart
+/// at the first call do not.
+const RUNTIME: &[u8] = b"cudart.shm.";
 
 /// No name of a CUDA library is longer.
 const LONGEST_NAME: usize = 64;
@@ -35,20 +37,20 @@ pub(crate) fn find(elf: &ElfFile, undefined: &[Undefined]) -> Strings {
     if !undefined.iter().any(|symbol| symbol.name == "dlopen") {
         return found;
     }
-    let Ok(search) = AhoCorasick::new([LIBRARY, RUNTIME]) else {
-        return found;
-    };
     let mut left = MOST_SEARCHED;
     for data in elf.read_only_data() {
         let data = data.get(..left).unwrap_or(data);
         left -= data.len();
         elf.file().will_scan(data);
-        for hit in search.find_iter(data) {
-            if hit.pattern().as_usize() == 1 {
-                found.has_runtime = true;
+        for at in memmem::find_iter(data, COMMON) {
+            let Some((before, text)) = data.split_at_checked(at) else {
                 continue;
-            }
-            let text = data.get(hit.start()..).unwrap_or_default();
+            };
+            found.has_runtime |= before.ends_with(b"/") && text.starts_with(RUNTIME);
+            let Some(start) = before.strip_suffix(LIBRARY).map(<[u8]>::len) else {
+                continue;
+            };
+            let text = data.get(start..).unwrap_or_default();
             let text = text.get(..LONGEST_NAME).unwrap_or(text);
             let name = text
                 .split(|byte| *byte == 0)
