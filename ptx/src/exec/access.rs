@@ -1,0 +1,710 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Loads and stores.
+//!
+//! Addresses that lie side by side, or are all equal, are checked and moved at once; any others
+//! lane by lane. Memory that others can change is only touched through relaxed atomics and opaque
+//! copies.
+
+use super::code::{Flow, Inst, LANES, Row};
+use super::context::Context;
+use super::fault::Trouble;
+use super::isa::handlers;
+use super::warp::SPIN_COST;
+use super::window;
+use crate::parse::ast::Space;
+use core::mem::size_of;
+use core::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering, fence};
+
+const FULL: u32 = u32::MAX;
+
+/// Bits of a load or store in `Inst::aux`: the state space in 0..4, elements per lane in 4..8.
+pub(crate) mod flags {
+    use crate::parse::ast::Space;
+
+    pub const ACQUIRE: u64 = 1 << 8;
+    pub const RELEASE: u64 = 1 << 9;
+    /// The thread may be waiting for another one.
+    pub const SPIN: u64 = 1 << 10;
+
+    pub const fn of(space: Space, elements: u64) -> u64 {
+        space as u64 | elements << 4
+    }
+
+    #[inline(always)]
+    pub fn space(aux: u64) -> Space {
+        const SPACES: [Space; 8] = [
+            Space::Generic,
+            Space::Global,
+            Space::Shared,
+            Space::Local,
+            Space::Const,
+            Space::Param,
+            Space::Generic,
+            Space::Generic,
+        ];
+        SPACES[(aux & 7) as usize]
+    }
+
+    #[inline(always)]
+    pub fn elements(aux: u64) -> usize {
+        (aux >> 4 & 15) as usize
+    }
+}
+
+pub(crate) fn space_name(space: Space) -> &'static str {
+    match space {
+        Space::Generic => "generic",
+        Space::Global => "global",
+        Space::Shared => "shared",
+        Space::Local => "local",
+        Space::Const => "const",
+        Space::Param => "param",
+    }
+}
+
+/// A value in memory.
+pub(crate) trait Value: Copy + 'static {
+    /// # Safety
+    /// `from` is readable and aligned to the size of the value.
+    unsafe fn load(from: *const u8) -> Self;
+    /// # Safety
+    /// `to` is writable and aligned to the size of the value.
+    unsafe fn store(self, to: *mut u8);
+    fn bits(self) -> u64;
+    fn from_bits(bits: u64) -> Self;
+}
+
+macro_rules! values {
+    ($($type:ty, $atomic:ty, $unsigned:ty;)*) => {$(
+        impl Value for $type {
+            #[inline(always)]
+            unsafe fn load(from: *const u8) -> Self {
+                // SAFETY: the caller vouches for the address.
+                unsafe { <$atomic>::from_ptr(from.cast_mut().cast()) }.load(Ordering::Relaxed) as $type
+            }
+            #[inline(always)]
+            unsafe fn store(self, to: *mut u8) {
+                // SAFETY: the caller vouches for the address.
+                unsafe { <$atomic>::from_ptr(to.cast()) }.store(self as $unsigned, Ordering::Relaxed);
+            }
+            #[inline(always)]
+            fn bits(self) -> u64 {
+                u64::from(self as $unsigned)
+            }
+            #[inline(always)]
+            fn from_bits(bits: u64) -> Self {
+                bits as $type
+            }
+        }
+    )*};
+}
+values! {
+    u8, AtomicU8, u8;
+    i8, AtomicU8, u8;
+    u16, AtomicU16, u16;
+    i16, AtomicU16, u16;
+    u32, AtomicU32, u32;
+    i32, AtomicU32, u32;
+    u64, AtomicU64, u64;
+}
+
+/// How a value in memory becomes one in a register, and back.
+pub(crate) trait Transfer: 'static {
+    type Memory: Value;
+    type Register: Copy + 'static;
+    fn widen(value: Self::Memory) -> Self::Register;
+    fn narrow(value: Self::Register) -> Self::Memory;
+}
+
+macro_rules! transfers {
+    ($($name:ident: $memory:ty, $register:ty;)*) => {$(
+        pub(crate) struct $name;
+        impl Transfer for $name {
+            type Memory = $memory;
+            type Register = $register;
+            #[inline(always)]
+            fn widen(value: $memory) -> $register { value as $register }
+            #[inline(always)]
+            fn narrow(value: $register) -> $memory { value as $memory }
+        }
+    )*};
+}
+transfers! {
+    U8Half: u8, u16;
+    U8Word: u8, u32;
+    U8Double: u8, u64;
+    S8Half: i8, u16;
+    S8Word: i8, u32;
+    S8Double: i8, u64;
+    U16Half: u16, u16;
+    U16Word: u16, u32;
+    U16Double: u16, u64;
+    S16Word: i16, u32;
+    S16Double: i16, u64;
+    U32Word: u32, u32;
+    U32Double: u32, u64;
+    S32Double: i32, u64;
+    U64Double: u64, u64;
+}
+
+/// A register that holds addresses.
+pub(crate) trait Address: Copy + 'static {
+    fn wide(self) -> u64;
+}
+
+impl Address for u32 {
+    #[inline(always)]
+    fn wide(self) -> u64 {
+        u64::from(self)
+    }
+}
+
+impl Address for u64 {
+    #[inline(always)]
+    fn wide(self) -> u64 {
+        self
+    }
+}
+
+/// How the addresses of the active lanes relate.
+enum Pattern {
+    /// Lane `i` is at `first + (i - lane) * size`.
+    Contiguous,
+    Equal,
+    Scattered,
+}
+
+/// The addresses of all lanes, and how those of the active ones relate; `first` is the lowest
+/// active lane.
+///
+/// # Safety
+/// The row holds values of `A`.
+#[inline(always)]
+unsafe fn addresses<A: Address>(
+    cx: &Context<'_>,
+    row: Row,
+    offset: i64,
+    mask: u32,
+    first: usize,
+    size: u64,
+) -> ([u64; LANES], Pattern) {
+    // SAFETY: the caller vouches for the row.
+    let row: [A; LANES] = unsafe { cx.row::<[A; LANES]>(row).read() };
+    let addrs: [u64; LANES] = core::array::from_fn(|i| row[i].wide().wrapping_add(offset as u64));
+    let base = addrs[first];
+    let (mut contiguous, mut equal) = (0u64, 0u64);
+    if mask == FULL {
+        for i in 0..LANES {
+            contiguous |= addrs[i] ^ base.wrapping_add(i as u64 * size);
+            equal |= addrs[i] ^ base;
+        }
+    } else {
+        let origin = base.wrapping_sub(first as u64 * size);
+        for i in 0..LANES {
+            let on = if mask & (1 << i) != 0 { u64::MAX } else { 0 };
+            contiguous |= (addrs[i] ^ origin.wrapping_add(i as u64 * size)) & on;
+            equal |= (addrs[i] ^ base) & on;
+        }
+    }
+    let pattern = if contiguous == 0 {
+        Pattern::Contiguous
+    } else if equal == 0 {
+        Pattern::Equal
+    } else {
+        Pattern::Scattered
+    };
+    (addrs, pattern)
+}
+
+/// Copies a whole row from or to memory that others may change.
+///
+/// # Safety
+/// Both ranges have `bytes` bytes, a multiple of 32. The host has AVX.
+#[inline(always)]
+#[cfg_attr(not(target_arch = "x86_64"), allow(unused_variables))]
+unsafe fn copy_row(from: *const u8, to: *mut u8, bytes: usize) {
+    #[cfg(target_arch = "x86_64")]
+    for at in (0..bytes).step_by(32) {
+        // SAFETY: at + 32 <= bytes; the caller vouches for the ranges.
+        unsafe {
+            core::arch::asm!(
+                "vmovdqu ymm15, [{from}]",
+                "vmovdqu [{to}], ymm15",
+                from = in(reg) from.add(at),
+                to = in(reg) to.add(at),
+                out("xmm15") _,
+                options(nostack, preserves_flags),
+            );
+        }
+    }
+}
+
+/// The host address of a word of a lane's local memory.
+#[inline(always)]
+fn local_word(cx: &mut Context<'_>, lane: usize, addr: u64) -> *mut u32 {
+    debug_assert!(addr / 4 * 4 + 4 <= u64::from(cx.stacks.local_bytes));
+    // SAFETY: callers checked that the address is below local_bytes, a multiple of 4; each word
+    // has one place per lane.
+    unsafe {
+        cx.stacks
+            .local
+            .as_mut_ptr()
+            .cast::<u32>()
+            .add((addr / 4) as usize * LANES + lane)
+    }
+}
+
+pub(crate) fn local_fits(cx: &Context<'_>, addr: u64, size: u64) -> bool {
+    let limit = u64::from(cx.stacks.local_bytes);
+    addr < limit && size <= limit - addr
+}
+
+/// Reads an aligned value of local memory; the caller checked that it fits.
+#[inline(always)]
+pub(crate) fn local_read(cx: &mut Context<'_>, lane: usize, addr: u64, size: u64) -> u64 {
+    // SAFETY: the caller checked the address.
+    unsafe {
+        let word = *local_word(cx, lane, addr);
+        if size == 8 {
+            let high = *local_word(cx, lane, addr + 4);
+            return u64::from(word) | u64::from(high) << 32;
+        }
+        let value = u64::from(word >> (addr % 4 * 8));
+        value & (u64::MAX >> (64 - size * 8))
+    }
+}
+
+/// Writes an aligned value of local memory; the caller checked that it fits.
+#[inline(always)]
+pub(crate) fn local_write(cx: &mut Context<'_>, lane: usize, addr: u64, size: u64, bits: u64) {
+    // SAFETY: the caller checked the address.
+    unsafe {
+        let word = local_word(cx, lane, addr);
+        match size {
+            8 => {
+                *word = bits as u32;
+                *local_word(cx, lane, addr + 4) = (bits >> 32) as u32;
+            }
+            4 => *word = bits as u32,
+            _ => {
+                let shift = addr % 4 * 8;
+                let keep = !(((1u32 << (size * 8)) - 1) << shift);
+                *word = *word & keep | (bits as u32) << shift & !keep;
+            }
+        }
+    }
+}
+
+#[cold]
+fn illegal(
+    cx: &mut Context<'_>,
+    lane: usize,
+    address: u64,
+    size: u64,
+    access: &'static str,
+    space: Space,
+) -> Flow {
+    let space = space_name(space);
+    let (lane, size) = (lane as u32, size as u32);
+    cx.fail(Trouble::IllegalAddress {
+        lane,
+        address,
+        size,
+        access,
+        space,
+    })
+}
+
+#[cold]
+fn misaligned(
+    cx: &mut Context<'_>,
+    lane: usize,
+    address: u64,
+    size: u64,
+    access: &'static str,
+    space: Space,
+) -> Flow {
+    let space = space_name(space);
+    let (lane, size) = (lane as u32, size as u32);
+    cx.fail(Trouble::Misaligned {
+        lane,
+        address,
+        size,
+        access,
+        space,
+    })
+}
+
+/// Whether a generic or local address is in local memory, and its offset there.
+#[inline(always)]
+pub(crate) fn local_offset(space: Space, addr: u64) -> Option<u64> {
+    match space {
+        Space::Local => Some(addr),
+        Space::Generic if window::of(addr) == window::LOCAL => Some(window::offset(addr)),
+        _ => None,
+    }
+}
+
+#[inline(always)]
+unsafe fn load_body<T: Transfer, A: Address, const AVX: bool>(
+    cx: &mut Context<'_>,
+    inst: &Inst,
+    mask: u32,
+) -> Flow {
+    let (space, elements) = (flags::space(inst.aux), flags::elements(inst.aux));
+    let size = size_of::<T::Memory>() as u64;
+    let whole = size * elements as u64;
+    let first = mask.trailing_zeros() as usize;
+    // SAFETY: the lowering stage checked the widths of the rows; host addresses come from `locate`
+    // or are checked local addresses.
+    unsafe {
+        let (addrs, pattern) = addresses::<A>(cx, inst.rows[4], inst.imm, mask, first, size);
+        let base = addrs[first];
+        if base % whole != 0 {
+            return misaligned(cx, first, base, whole, "load", space);
+        }
+        match pattern {
+            Pattern::Contiguous if elements == 1 && local_offset(space, base).is_none() => {
+                let last = 31 - mask.leading_zeros() as usize;
+                if let Some(host) = cx.locate(space, base, (last - first + 1) as u64 * size) {
+                    let d = cx.row::<T::Register>(inst.rows[0]);
+                    if AVX && mask == FULL && size_of::<T::Register>() as u64 == size {
+                        copy_row(host, d.cast(), size as usize * LANES);
+                    } else {
+                        let origin = host.wrapping_sub(first * size as usize);
+                        for i in first..=last {
+                            if mask & (1 << i) != 0 {
+                                *d.add(i) = T::widen(T::Memory::load(
+                                    origin.wrapping_add(i * size as usize),
+                                ));
+                            }
+                        }
+                    }
+                    return finish_load(cx, inst);
+                }
+            }
+            Pattern::Equal if local_offset(space, base).is_none() => {
+                let Some(host) = cx.locate(space, base, whole) else {
+                    return illegal(cx, first, base, whole, "load", space);
+                };
+                for e in 0..elements {
+                    let value = T::widen(T::Memory::load(host.add(e * size as usize)));
+                    let d = cx.row::<T::Register>(inst.rows[e]);
+                    if mask == FULL {
+                        d.cast::<[T::Register; LANES]>().write([value; LANES]);
+                    } else {
+                        for i in 0..LANES {
+                            if mask & (1 << i) != 0 {
+                                *d.add(i) = value;
+                            }
+                        }
+                    }
+                }
+                return finish_load(cx, inst);
+            }
+            _ => {}
+        }
+        let mut left = mask;
+        while left != 0 {
+            let i = left.trailing_zeros() as usize;
+            left &= left - 1;
+            let addr = addrs[i];
+            if addr % whole != 0 {
+                return misaligned(cx, i, addr, whole, "load", space);
+            }
+            if let Some(offset) = local_offset(space, addr) {
+                if !local_fits(cx, offset, whole) {
+                    return illegal(cx, i, addr, whole, "load", space);
+                }
+                for e in 0..elements {
+                    let bits = local_read(cx, i, offset + e as u64 * size, size);
+                    *cx.row::<T::Register>(inst.rows[e]).add(i) =
+                        T::widen(T::Memory::from_bits(bits));
+                }
+                continue;
+            }
+            let Some(host) = cx.locate(space, addr, whole) else {
+                return illegal(cx, i, addr, whole, "load", space);
+            };
+            for e in 0..elements {
+                let value = T::widen(T::Memory::load(host.add(e * size as usize)));
+                *cx.row::<T::Register>(inst.rows[e]).add(i) = value;
+            }
+        }
+    }
+    finish_load(cx, inst)
+}
+
+#[inline(always)]
+fn finish_load(cx: &mut Context<'_>, inst: &Inst) -> Flow {
+    if inst.aux & (flags::ACQUIRE | flags::SPIN) != 0 {
+        if inst.aux & flags::ACQUIRE != 0 {
+            fence(Ordering::Acquire);
+        }
+        cx.budget -= SPIN_COST;
+    }
+    Flow::Next
+}
+
+#[inline(always)]
+unsafe fn store_body<T: Transfer, A: Address, const AVX: bool>(
+    cx: &mut Context<'_>,
+    inst: &Inst,
+    mask: u32,
+) -> Flow {
+    let (space, elements) = (flags::space(inst.aux), flags::elements(inst.aux));
+    let size = size_of::<T::Memory>() as u64;
+    let whole = size * elements as u64;
+    let first = mask.trailing_zeros() as usize;
+    if inst.aux & flags::RELEASE != 0 {
+        fence(Ordering::Release);
+    }
+    // SAFETY: as in `load_body`.
+    unsafe {
+        let (addrs, pattern) = addresses::<A>(cx, inst.rows[4], inst.imm, mask, first, size);
+        let base = addrs[first];
+        if base % whole != 0 {
+            return misaligned(cx, first, base, whole, "store", space);
+        }
+        if let Pattern::Contiguous = pattern
+            && elements == 1
+            && local_offset(space, base).is_none()
+        {
+            let last = 31 - mask.leading_zeros() as usize;
+            if writable(space, base)
+                && let Some(host) = cx.locate(space, base, (last - first + 1) as u64 * size)
+            {
+                let values = cx.row::<T::Register>(inst.rows[0]);
+                if AVX && mask == FULL && size_of::<T::Register>() as u64 == size {
+                    copy_row(values.cast(), host, size as usize * LANES);
+                } else {
+                    let origin = host.wrapping_sub(first * size as usize);
+                    for i in first..=last {
+                        if mask & (1 << i) != 0 {
+                            T::narrow(*values.add(i)).store(origin.wrapping_add(i * size as usize));
+                        }
+                    }
+                }
+                return Flow::Next;
+            }
+        }
+        let mut left = mask;
+        while left != 0 {
+            let i = left.trailing_zeros() as usize;
+            left &= left - 1;
+            let addr = addrs[i];
+            if addr % whole != 0 {
+                return misaligned(cx, i, addr, whole, "store", space);
+            }
+            if let Some(offset) = local_offset(space, addr) {
+                if !local_fits(cx, offset, whole) {
+                    return illegal(cx, i, addr, whole, "store", space);
+                }
+                for e in 0..elements {
+                    let value = T::narrow(*cx.row::<T::Register>(inst.rows[e]).add(i));
+                    local_write(cx, i, offset + e as u64 * size, size, value.bits());
+                }
+                continue;
+            }
+            if !writable(space, addr) {
+                return illegal(cx, i, addr, whole, "store", space);
+            }
+            let Some(host) = cx.locate(space, addr, whole) else {
+                return illegal(cx, i, addr, whole, "store", space);
+            };
+            for e in 0..elements {
+                let value = T::narrow(*cx.row::<T::Register>(inst.rows[e]).add(i));
+                value.store(host.add(e * size as usize));
+            }
+        }
+    }
+    Flow::Next
+}
+
+/// Parameters of the kernel are read-only.
+#[inline(always)]
+pub(crate) fn writable(space: Space, addr: u64) -> bool {
+    !(space == Space::Param || space == Space::Generic && window::of(addr) == window::PARAM)
+}
+
+/// `ld.param` of a kernel parameter at the constant offset `imm`.
+#[inline(always)]
+unsafe fn load_param_body<T: Transfer, const AVX: bool>(
+    cx: &mut Context<'_>,
+    inst: &Inst,
+    mask: u32,
+) -> Flow {
+    let size = size_of::<T::Memory>();
+    for e in 0..flags::elements(inst.aux) {
+        let at = inst.imm as usize + e * size;
+        let mut bits = [0; 8];
+        // The launch was checked to have the parameters that the lowering stage counted on.
+        let Some(bytes) = cx.params.get(at..at + size) else {
+            return illegal(
+                cx,
+                mask.trailing_zeros() as usize,
+                at as u64,
+                size as u64,
+                "load",
+                Space::Param,
+            );
+        };
+        bits[..size].copy_from_slice(bytes);
+        let value = T::widen(T::Memory::from_bits(u64::from_le_bytes(bits)));
+        // SAFETY: the lowering stage checked the width of the row.
+        unsafe {
+            let d = cx.row::<T::Register>(inst.rows[e]);
+            if mask == FULL {
+                d.cast::<[T::Register; LANES]>().write([value; LANES]);
+            } else {
+                (0..LANES)
+                    .filter(|i| mask & (1 << i) != 0)
+                    .for_each(|i| *d.add(i) = value);
+            }
+        }
+    }
+    Flow::Next
+}
+
+/// A load from local memory at the constant offset `imm` of the frame.
+#[inline(always)]
+unsafe fn load_frame_body<T: Transfer, const AVX: bool>(
+    cx: &mut Context<'_>,
+    inst: &Inst,
+    mask: u32,
+) -> Flow {
+    let size = size_of::<T::Memory>() as u64;
+    for e in 0..flags::elements(inst.aux) {
+        let addr = u64::from(cx.local) + inst.imm as u64 + e as u64 * size;
+        if !local_fits(cx, addr, size) {
+            return illegal(
+                cx,
+                mask.trailing_zeros() as usize,
+                addr,
+                size,
+                "load",
+                Space::Local,
+            );
+        }
+        for i in 0..LANES {
+            if mask & (1 << i) != 0 {
+                let bits = local_read(cx, i, addr, size);
+                // SAFETY: the lowering stage checked the width of the row.
+                unsafe {
+                    *cx.row::<T::Register>(inst.rows[e]).add(i) =
+                        T::widen(T::Memory::from_bits(bits))
+                };
+            }
+        }
+    }
+    Flow::Next
+}
+
+/// A store to local memory at the constant offset `imm` of the frame.
+#[inline(always)]
+unsafe fn store_frame_body<T: Transfer, const AVX: bool>(
+    cx: &mut Context<'_>,
+    inst: &Inst,
+    mask: u32,
+) -> Flow {
+    let size = size_of::<T::Memory>() as u64;
+    for e in 0..flags::elements(inst.aux) {
+        let addr = u64::from(cx.local) + inst.imm as u64 + e as u64 * size;
+        if !local_fits(cx, addr, size) {
+            return illegal(
+                cx,
+                mask.trailing_zeros() as usize,
+                addr,
+                size,
+                "store",
+                Space::Local,
+            );
+        }
+        for i in 0..LANES {
+            if mask & (1 << i) != 0 {
+                // SAFETY: the lowering stage checked the width of the row.
+                let value = unsafe { *cx.row::<T::Register>(inst.rows[e]).add(i) };
+                local_write(cx, i, addr, size, T::narrow(value).bits());
+            }
+        }
+    }
+    Flow::Next
+}
+
+/// Copies `aux` bytes of local memory within the frame: from `imm >> 32` to the low half of `imm`,
+/// both multiples of 4.
+#[inline(always)]
+unsafe fn copy_frame_body<const AVX: bool>(cx: &mut Context<'_>, inst: &Inst, mask: u32) -> Flow {
+    let from = u64::from(cx.local) + (inst.imm as u64 >> 32);
+    let to = u64::from(cx.local) + (inst.imm as u64 & 0xffff_ffff);
+    let bytes = inst.aux.next_multiple_of(4);
+    if !local_fits(cx, from, bytes) || !local_fits(cx, to, bytes) {
+        return illegal(
+            cx,
+            mask.trailing_zeros() as usize,
+            from,
+            bytes,
+            "load",
+            Space::Local,
+        );
+    }
+    for word in (0..bytes).step_by(4) {
+        for i in 0..LANES {
+            if mask & (1 << i) != 0 {
+                let bits = local_read(cx, i, from + word, 4);
+                local_write(cx, i, to + word, 4, bits);
+            }
+        }
+    }
+    Flow::Next
+}
+
+/// The address of a variable in local memory: the frame's offset plus `imm`.
+#[inline(always)]
+unsafe fn frame_address_body<A: super::lanes::FromBits, const AVX: bool>(
+    cx: &mut Context<'_>,
+    inst: &Inst,
+    mask: u32,
+) -> Flow {
+    let value = A::from_bits(u64::from(cx.local).wrapping_add(inst.imm as u64));
+    // SAFETY: the lowering stage checked the width of the row.
+    unsafe {
+        let d = cx.row::<A>(inst.rows[0]);
+        (0..LANES)
+            .filter(|i| mask & (1 << i) != 0)
+            .for_each(|i| *d.add(i) = value);
+    }
+    Flow::Next
+}
+
+/// `isspacep`: whether generic addresses lie in a state space.
+#[inline(always)]
+unsafe fn is_space_body<const AVX: bool>(cx: &mut Context<'_>, inst: &Inst, mask: u32) -> Flow {
+    let wanted = flags::space(inst.aux);
+    let mut bits = 0;
+    for i in 0..LANES {
+        // SAFETY: the lowering stage checked the width of the row.
+        let addr = unsafe { *cx.row::<u64>(inst.rows[1]).add(i) };
+        let found = match window::of(addr) {
+            window::SHARED => Space::Shared,
+            window::LOCAL => Space::Local,
+            window::PARAM => Space::Param,
+            _ => Space::Global,
+        };
+        bits |= u32::from(found == wanted) << i;
+    }
+    // SAFETY: the row is a predicate.
+    unsafe { cx.set_predicate(inst.rows[0], bits, mask) };
+    Flow::Next
+}
+
+handlers! {
+    two load<T: Transfer, A: Address> = load_body;
+    two store<T: Transfer, A: Address> = store_body;
+    one load_param<T: Transfer> = load_param_body;
+    two load_frame<T: Transfer> = load_frame_body;
+    two store_frame<T: Transfer> = store_frame_body;
+    one copy_frame = copy_frame_body;
+    one frame_address<A: super::lanes::FromBits> = frame_address_body;
+    one is_space = is_space_body;
+}

@@ -1,0 +1,173 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Atomic operations on memory: `atom` and `red`.
+
+use super::access::{
+    flags, local_fits, local_offset, local_read, local_write, space_name, writable,
+};
+use super::code::{Flow, Inst, LANES};
+use super::context::Context;
+use super::fault::Trouble;
+use super::isa::handlers;
+use super::warp::SPIN_COST;
+use core::mem::size_of;
+use core::sync::atomic::{AtomicU16, AtomicU32, AtomicU64, Ordering};
+
+/// A value that can be exchanged atomically.
+pub(crate) trait AtomicValue: Copy + PartialEq + 'static {
+    /// # Safety
+    /// `at` is writable and aligned to the size of the value.
+    unsafe fn update(at: *mut u8, new: impl Fn(Self) -> Self) -> Self;
+    fn bits(self) -> u64;
+    fn from_bits(bits: u64) -> Self;
+}
+
+macro_rules! atomic_values {
+    ($($type:ty, $atomic:ty;)*) => {$(
+        impl AtomicValue for $type {
+            #[inline(always)]
+            unsafe fn update(at: *mut u8, new: impl Fn(Self) -> Self) -> Self {
+                // SAFETY: the caller vouches for the address.
+                let cell = unsafe { <$atomic>::from_ptr(at.cast()) };
+                let mut old = cell.load(Ordering::Relaxed);
+                loop {
+                    match cell.compare_exchange_weak(old, new(old), Ordering::SeqCst, Ordering::Relaxed) {
+                        Ok(old) => return old,
+                        Err(now) => old = now,
+                    }
+                }
+            }
+            #[inline(always)]
+            fn bits(self) -> u64 { u64::from(self) }
+            #[inline(always)]
+            fn from_bits(bits: u64) -> Self { bits as $type }
+        }
+    )*};
+}
+atomic_values! {
+    u16, AtomicU16;
+    u32, AtomicU32;
+    u64, AtomicU64;
+}
+
+/// What an atomic operation makes of the old value; `c` is only used by `cas`.
+pub(crate) trait AtomicOp: 'static {
+    type Value: AtomicValue;
+    fn apply(old: Self::Value, b: Self::Value, c: Self::Value) -> Self::Value;
+}
+
+/// Defines atomic operations: `Name(Type) = |old, b, c| expression;`.
+macro_rules! atomics {
+    ($($name:ident($type:ty) = $function:expr;)*) => {$(
+        pub(crate) struct $name;
+        impl AtomicOp for $name {
+            type Value = $type;
+            #[inline(always)]
+            fn apply(old: $type, b: $type, c: $type) -> $type {
+                let f: fn($type, $type, $type) -> $type = $function;
+                f(old, b, c)
+            }
+        }
+    )*};
+}
+atomics! {
+    Add32(u32) = |old, b, _| old.wrapping_add(b);
+    Add64(u64) = |old, b, _| old.wrapping_add(b);
+    AddF32(u32) = |old, b, _| crate::numeric::canonical32(f32::from_bits(old) + f32::from_bits(b)).to_bits();
+    AddF64(u64) = |old, b, _| (f64::from_bits(old) + f64::from_bits(b)).to_bits();
+    MinU32(u32) = |old, b, _| old.min(b);
+    MinU64(u64) = |old, b, _| old.min(b);
+    MinS32(u32) = |old, b, _| (old as i32).min(b as i32) as u32;
+    MinS64(u64) = |old, b, _| (old as i64).min(b as i64) as u64;
+    MaxU32(u32) = |old, b, _| old.max(b);
+    MaxU64(u64) = |old, b, _| old.max(b);
+    MaxS32(u32) = |old, b, _| (old as i32).max(b as i32) as u32;
+    MaxS64(u64) = |old, b, _| (old as i64).max(b as i64) as u64;
+    And32(u32) = |old, b, _| old & b;
+    And64(u64) = |old, b, _| old & b;
+    Or32(u32) = |old, b, _| old | b;
+    Or64(u64) = |old, b, _| old | b;
+    Xor32(u32) = |old, b, _| old ^ b;
+    Xor64(u64) = |old, b, _| old ^ b;
+    Inc32(u32) = |old, b, _| if old >= b { 0 } else { old + 1 };
+    Dec32(u32) = |old, b, _| if old == 0 || old > b { b } else { old - 1 };
+    Exch32(u32) = |_, b, _| b;
+    Exch64(u64) = |_, b, _| b;
+    Cas16(u16) = |old, b, c| if old == b { c } else { old };
+    Cas32(u32) = |old, b, c| if old == b { c } else { old };
+    Cas64(u64) = |old, b, c| if old == b { c } else { old };
+}
+
+/// `atom`, and `red` with a result that nobody reads: row 0 result, 1 address, 2 operand, 3 second
+/// operand of `cas`.
+#[inline(always)]
+unsafe fn atomic_body<O: AtomicOp, const AVX: bool>(
+    cx: &mut Context<'_>,
+    inst: &Inst,
+    mask: u32,
+) -> Flow {
+    const ACCESS: &str = "atomic operation";
+    let space = flags::space(inst.aux);
+    let size = size_of::<O::Value>() as u64;
+    // A thread that tries to take a lock must not starve the one that holds it.
+    if cx.groups.is_empty() {
+        cx.budget -= 1;
+    } else {
+        cx.budget -= SPIN_COST;
+    }
+    // SAFETY: the lowering stage checked the widths of the rows; host addresses come from `locate`.
+    unsafe {
+        let addrs: [u64; LANES] = cx.row::<[u64; LANES]>(inst.rows[1]).read();
+        let (b, c) = (
+            cx.row::<O::Value>(inst.rows[2]),
+            cx.row::<O::Value>(inst.rows[3]),
+        );
+        let d = cx.row::<O::Value>(inst.rows[0]);
+        let mut left = mask;
+        while left != 0 {
+            let i = left.trailing_zeros() as usize;
+            left &= left - 1;
+            let addr = addrs[i].wrapping_add(inst.imm as u64);
+            let (b, c) = (*b.add(i), *c.add(i));
+            let name = space_name(space);
+            let (lane, bytes) = (i as u32, size as u32);
+            if addr % size != 0 {
+                let trouble = Trouble::Misaligned {
+                    lane,
+                    address: addr,
+                    size: bytes,
+                    access: ACCESS,
+                    space: name,
+                };
+                return cx.fail(trouble);
+            }
+            let illegal = Trouble::IllegalAddress {
+                lane,
+                address: addr,
+                size: bytes,
+                access: ACCESS,
+                space: name,
+            };
+            if let Some(offset) = local_offset(space, addr) {
+                if !local_fits(cx, offset, size) {
+                    return cx.fail(illegal);
+                }
+                let old = O::Value::from_bits(local_read(cx, i, offset, size));
+                local_write(cx, i, offset, size, O::apply(old, b, c).bits());
+                *d.add(i) = old;
+                continue;
+            }
+            let Some(host) = cx
+                .locate(space, addr, size)
+                .filter(|_| writable(space, addr))
+            else {
+                return cx.fail(illegal);
+            };
+            *d.add(i) = O::Value::update(host, |old| O::apply(old, b, c));
+        }
+    }
+    Flow::Next
+}
+
+handlers! {
+    one atomic<O: AtomicOp> = atomic_body;
+}

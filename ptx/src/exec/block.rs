@@ -1,0 +1,426 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! A thread block: its shared memory and barriers, and turns for its warps.
+
+use super::code::{LANES, Rows};
+use super::fault::{Fault, Place, Trouble};
+use super::special::LaunchShape;
+use super::warp::{Stacks, Surroundings, Turn, Wait, Warp};
+use super::window;
+use crate::kernel::Kernel;
+use core::sync::atomic::AtomicU64;
+
+/// Number of named barriers of a block (PTX ISA, "barrier").
+pub(crate) const BARRIERS: usize = 16;
+
+/// Words of memory that belong to a launch: the work space of a cooperative grid.
+pub(crate) type LaunchMemory = [AtomicU64; 8];
+
+/// What `barrier.red` combines.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Reduction {
+    /// How many threads gave true.
+    pub count: u32,
+    /// How many threads took part.
+    pub threads: u32,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Barrier {
+    /// Threads that arrived.
+    threads: u32,
+    /// The same, with whole warps counted as 32.
+    rounded: u32,
+    /// Threads to wait for; 0 for all of the block.
+    expected: u32,
+    generation: u32,
+    reduction: Reduction,
+    results: [Reduction; 4],
+}
+
+impl Barrier {
+    fn complete(&mut self) {
+        self.results[self.generation as usize % 4] = self.reduction;
+        self.generation = self.generation.wrapping_add(1);
+        self.threads = 0;
+        self.rounded = 0;
+        self.expected = 0;
+        self.reduction = Reduction::default();
+    }
+}
+
+/// The barriers of a block.
+#[derive(Debug, Default)]
+pub(crate) struct Barriers {
+    list: [Barrier; BARRIERS],
+    /// Barriers at which somebody arrived.
+    pending: u32,
+}
+
+impl Barriers {
+    pub fn generation(&self, barrier: u32) -> u32 {
+        self.list[barrier as usize % BARRIERS].generation
+    }
+
+    pub fn result(&self, barrier: u32, generation: u32) -> Reduction {
+        self.list[barrier as usize % BARRIERS].results[generation as usize % 4]
+    }
+
+    /// Threads arrive. `expected` is the count operand, 0 without one. Returns whether the barrier
+    /// completed.
+    pub fn arrive(
+        &mut self,
+        barrier: u32,
+        threads: u32,
+        rounded: u32,
+        expected: u32,
+        given: Reduction,
+        live: u32,
+    ) -> bool {
+        let index = barrier as usize % BARRIERS;
+        let b = &mut self.list[index];
+        b.threads += threads;
+        b.rounded += rounded;
+        b.expected = b.expected.max(expected);
+        b.reduction.count += given.count;
+        b.reduction.threads += given.threads;
+        self.pending |= 1 << index;
+        self.check(index, live)
+    }
+
+    fn check(&mut self, index: usize, live: u32) -> bool {
+        let b = &mut self.list[index];
+        let done = if b.expected == 0 {
+            b.threads >= live
+        } else {
+            b.rounded >= b.expected
+        };
+        if done {
+            b.complete();
+            self.pending &= !(1 << index);
+        }
+        done
+    }
+
+    /// Threads exited: barriers that waited for all threads may be complete now.
+    pub fn exited(&mut self, live: u32) {
+        let mut pending = self.pending;
+        while pending != 0 {
+            let index = pending.trailing_zeros() as usize;
+            pending &= pending - 1;
+            if live > 0 {
+                self.check(index, live);
+            }
+        }
+    }
+
+    fn expected(&self, barrier: u32, live: u32) -> (u32, u32) {
+        let b = &self.list[barrier as usize % BARRIERS];
+        if b.expected == 0 {
+            (b.threads, live)
+        } else {
+            (b.rounded, b.expected)
+        }
+    }
+}
+
+/// Shared memory.
+#[derive(Default)]
+pub(crate) struct Shared {
+    rows: Rows,
+    len: usize,
+}
+
+impl Shared {
+    pub fn new(len: usize) -> Shared {
+        Shared {
+            rows: Rows::zeroed(len),
+            len,
+        }
+    }
+
+    #[inline(always)]
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    #[inline(always)]
+    pub fn as_mut_ptr(&mut self) -> *mut u8 {
+        self.rows.as_mut_ptr()
+    }
+}
+
+/// What the warps of a block share.
+pub(crate) struct BlockState {
+    pub shared: Shared,
+    pub barriers: Barriers,
+    /// Threads that have not exited.
+    pub live: u32,
+    pub launch: *const LaunchMemory,
+}
+
+impl BlockState {
+    /// The host address of bytes of the launch's own memory.
+    pub fn launch_memory(&self, offset: u64, len: u64) -> Option<*mut u8> {
+        let size = size_of::<LaunchMemory>() as u64;
+        // SAFETY: the bytes lie within the launch's memory, which outlives its blocks.
+        (offset < size && len <= size - offset)
+            .then(|| unsafe { self.launch.cast::<u8>().add(offset as usize).cast_mut() })
+    }
+}
+
+/// A block that runs.
+pub(crate) struct Block {
+    pub ctaid: [u32; 3],
+    warps: Vec<Warp>,
+    state: BlockState,
+}
+
+/// How a round of turns ended.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Round {
+    Done,
+    /// Threads are left that can run.
+    Unfinished,
+}
+
+/// Memory that a worker thread uses for one warp after another.
+#[derive(Default)]
+pub(crate) struct Arena {
+    free: Vec<Box<Stacks>>,
+    shared: Vec<Shared>,
+}
+
+/// Stacks that grew beyond this are not kept between launches.
+const KEEP: usize = 1 << 20;
+
+impl Arena {
+    fn stacks(&mut self, kernel: &Kernel) -> Box<Stacks> {
+        let mut stacks = self.free.pop().unwrap_or_default();
+        let function = &kernel.code.functions[0];
+        stacks.registers.grow(function.frame_bytes as usize);
+        let local = function.local_bytes.next_multiple_of(4);
+        stacks.local.grow(local as usize * LANES);
+        stacks.local_bytes = (stacks.local.len() / LANES) as u32;
+        if stacks.special.len() == 0 {
+            stacks.special = Rows::zeroed(super::special::Special::BYTES);
+        }
+        stacks
+    }
+
+    fn give_back(&mut self, stacks: Box<Stacks>) {
+        if stacks.registers.len() + stacks.local.len() <= KEEP && self.free.len() < 64 {
+            self.free.push(stacks);
+        }
+    }
+}
+
+impl Block {
+    pub fn new(
+        kernel: &Kernel,
+        shape: &LaunchShape,
+        index: u64,
+        launch: *const LaunchMemory,
+        arena: &mut Arena,
+    ) -> Block {
+        let threads = shape.threads();
+        let warps = (0..shape.warps()).map(|w| {
+            Warp::new(
+                w,
+                kernel.code.functions[0].entry,
+                threads - w * LANES as u32,
+            )
+        });
+        let bytes = kernel.static_shared() as usize + shape.dynamic_shared as usize;
+        let shared = match arena.shared.pop() {
+            Some(shared) if shared.len == bytes => shared,
+            _ => Shared::new(bytes),
+        };
+        Block {
+            ctaid: shape.ctaid(index),
+            warps: warps.collect(),
+            state: BlockState {
+                shared,
+                barriers: Barriers::default(),
+                live: threads,
+                launch,
+            },
+        }
+    }
+
+    /// Gives each warp that can run a turn.
+    pub fn round(
+        &mut self,
+        kernel: &Kernel,
+        shape: &LaunchShape,
+        around: &Surroundings<'_>,
+        arena: &mut Arena,
+        worker: u32,
+    ) -> Result<Round, Fault> {
+        let mut left = false;
+        for w in 0..self.warps.len() {
+            let warp = &mut self.warps[w];
+            if warp.groups.is_empty() {
+                continue;
+            }
+            if !warp.can_run(&self.state) {
+                left = true;
+                continue;
+            }
+            let mut stacks = warp.stacks.take().unwrap_or_else(|| {
+                let mut stacks = arena.stacks(kernel);
+                // SAFETY: arena.stacks made room for the special registers.
+                unsafe { shape.write(stacks.special.as_mut_ptr(), self.ctaid, warp.index, worker) };
+                stacks
+            });
+            match warp.turn(around, &mut self.state, &mut stacks) {
+                Turn::Done => arena.give_back(stacks),
+                Turn::Spent | Turn::Blocked => {
+                    left = true;
+                    warp.stacks = Some(stacks);
+                }
+                Turn::Fault(trouble, line) => {
+                    return Err(self.fault(kernel, shape, around, w, &trouble, line));
+                }
+            }
+        }
+        if !left {
+            return Ok(Round::Done);
+        }
+        if !self.warps.iter().any(|warp| warp.can_run(&self.state)) {
+            return Err(self.deadlock(kernel, shape));
+        }
+        Ok(Round::Unfinished)
+    }
+
+    /// Gives what can be used again back to the worker.
+    pub fn recycle(self, arena: &mut Arena) {
+        if arena.shared.is_empty() && self.state.shared.len() > 0 {
+            arena.shared.push(self.state.shared);
+        }
+    }
+
+    fn place(
+        &self,
+        kernel: &Kernel,
+        shape: &LaunchShape,
+        warp: u32,
+        lane: u32,
+        line: u32,
+    ) -> Place {
+        Place {
+            kernel: kernel.name().into(),
+            line,
+            block: self.ctaid,
+            thread: shape.thread(warp * LANES as u32 + lane),
+        }
+    }
+
+    fn fault(
+        &self,
+        kernel: &Kernel,
+        shape: &LaunchShape,
+        around: &Surroundings<'_>,
+        warp: usize,
+        trouble: &Trouble,
+        line: u32,
+    ) -> Fault {
+        let place = self.place(kernel, shape, warp as u32, trouble.lane(), line);
+        match trouble.clone() {
+            Trouble::IllegalAddress {
+                address,
+                size,
+                access,
+                space,
+                ..
+            } => {
+                let mut hint = String::new();
+                if space == "shared" || window::of(address) == window::SHARED {
+                    hint = format!(
+                        " (the block has {} bytes of shared memory)",
+                        self.state.shared.len()
+                    );
+                } else if address < window::GENERIC_LIMIT
+                    && let Some(near) = around.space.nearest_allocation(address)
+                {
+                    hint = format!(
+                        " (the nearest allocation is {:#x}..{:#x})",
+                        near.start, near.end
+                    );
+                }
+                Fault::IllegalAddress {
+                    place,
+                    address,
+                    size,
+                    access,
+                    space,
+                    hint,
+                }
+            }
+            Trouble::Misaligned {
+                address,
+                size,
+                access,
+                space,
+                ..
+            } => Fault::Misaligned {
+                place,
+                address,
+                size,
+                access,
+                space,
+            },
+            Trouble::Trap { .. } => Fault::Trap { place },
+            Trouble::InvalidTarget { what, target, .. } => Fault::InvalidTarget {
+                place,
+                what,
+                target,
+            },
+            Trouble::StackOverflow { limit, .. } => Fault::StackOverflow { place, limit },
+            Trouble::Assert { message, .. } => Fault::Assert { place, message },
+        }
+    }
+
+    fn deadlock(&self, kernel: &Kernel, shape: &LaunchShape) -> Fault {
+        let mut first = None;
+        let mut phrases = Vec::new();
+        for warp in &self.warps {
+            for group in &warp.groups {
+                let line = kernel
+                    .code
+                    .lines
+                    .get(group.pc as usize)
+                    .copied()
+                    .unwrap_or(0);
+                let barrier = match group.wait {
+                    Wait::Barrier { barrier, .. } => barrier,
+                    _ => BARRIERS as u32,
+                };
+                first.get_or_insert((warp.index, group.mask.trailing_zeros(), line, barrier));
+                if phrases.len() < 8 {
+                    phrases.push(match group.wait {
+                        Wait::Lanes { members, .. } => format!(
+                            "at line {line}, lanes {:#010x} of warp {} wait for lanes {:#010x} of it",
+                            group.mask,
+                            warp.index,
+                            members & warp.live & !group.mask
+                        ),
+                        _ => format!("at line {line}, lanes {:#010x} of warp {} wait", group.mask, warp.index),
+                    });
+                }
+            }
+        }
+        let (warp, lane, line, barrier) = first.unwrap_or_default();
+        let (arrived, expected) = self.state.barriers.expected(barrier, self.state.live);
+        let mut waiting = if barrier < BARRIERS as u32 {
+            format!("{arrived} of {expected} threads arrived: ")
+        } else {
+            String::new()
+        };
+        waiting.push_str(&phrases.join("; "));
+        Fault::BarrierDeadlock {
+            place: self.place(kernel, shape, warp, lane, line),
+            barrier,
+            waiting,
+        }
+    }
+}

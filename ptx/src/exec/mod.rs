@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Execution: runs the lowered code of a kernel for a grid of thread blocks.
+//!
+//! `grid` hands blocks to threads, `block` gives turns to warps, `warp` chooses which lanes of a
+//! warp run, and a handler (in `lanes`, `access`, `atomic`, `control`, `collective`) executes one
+//! instruction for them.
+
+pub(crate) mod access;
+pub(crate) mod atomic;
+mod block;
+pub(crate) mod code;
+pub(crate) mod collective;
+mod context;
+pub(crate) mod control;
+pub(crate) mod fault;
+mod grid;
+pub(crate) mod isa;
+pub(crate) mod lanes;
+pub(crate) mod special;
+mod warp;
+pub(crate) mod window;
+
+pub(crate) use context::Context;
+pub use fault::{Fault, Place};
+pub use grid::{Engine, Launch, Limits};
+pub use isa::Lanes;

@@ -1,0 +1,350 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! A warp: its registers, and the choice of the lanes that run.
+//!
+//! Lanes at the same PC in the same frame form a group; one group runs at a time. The group in the
+//! deepest frame, and among those the one with the lowest PC, goes first: so lanes that parted at a
+//! branch meet again where their paths do, without an analysis of the control flow. A group that
+//! uses up its budget of backward jumps while another one could run gives way to it, so that lanes
+//! which wait for each other get on.
+
+use super::block::BlockState;
+use super::code::{Code, Flow, Rows};
+use super::context::Context;
+use super::fault::Trouble;
+use crate::memory::AddressSpace;
+
+/// Backward jumps in a turn. A wait for another lane or warp costs `SPIN_COST` of them at each
+/// atomic operation or volatile access.
+const TURN: i32 = 4096;
+pub(crate) const SPIN_COST: i32 = 32;
+
+/// Why a group does not run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Wait {
+    /// It may run.
+    Ready,
+    /// It waits at a barrier until the generation of the barrier differs from this one; if `again`,
+    /// its instruction runs once more then, to fetch a result.
+    Barrier {
+        barrier: u32,
+        generation: u32,
+        again: bool,
+    },
+    /// It waits for other lanes of its warp. `live` is what was alive when that was last checked.
+    Lanes {
+        live: u32,
+        members: u32,
+        plain: bool,
+    },
+}
+
+/// Lanes that run together.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Group {
+    pub pc: u32,
+    pub mask: u32,
+    pub frame: u32,
+    pub local: u32,
+    pub wait: Wait,
+    /// When it ran last.
+    pub stamp: u32,
+}
+
+/// Registers and local memory, which live as long as a warp runs and are used again by others.
+#[derive(Default)]
+pub(crate) struct Stacks {
+    pub registers: Rows,
+    /// 4-byte words, those of the 32 lanes side by side.
+    pub local: Rows,
+    /// Bytes of local memory per lane.
+    pub local_bytes: u32,
+    pub special: Rows,
+}
+
+/// How a turn of a warp ended.
+#[derive(Debug)]
+pub(crate) enum Turn {
+    /// All lanes exited.
+    Done,
+    /// It used its budget.
+    Spent,
+    /// All its groups wait.
+    Blocked,
+    Fault(Box<Trouble>, u32),
+}
+
+pub(crate) struct Warp {
+    pub index: u32,
+    pub live: u32,
+    pub groups: Vec<Group>,
+    pub stacks: Option<Box<Stacks>>,
+    /// The next choice goes to the group that waited longest.
+    rotate: bool,
+    clock: u32,
+}
+
+/// What all turns of a launch share.
+pub(crate) struct Surroundings<'a> {
+    pub code: &'a Code,
+    pub space: &'a AddressSpace,
+    pub params: &'a [u8],
+}
+
+impl Warp {
+    pub fn new(index: u32, entry: u32, lanes: u32) -> Warp {
+        let live = if lanes >= 32 {
+            u32::MAX
+        } else {
+            (1 << lanes) - 1
+        };
+        let start = Group {
+            pc: entry,
+            mask: live,
+            frame: 0,
+            local: 0,
+            wait: Wait::Ready,
+            stamp: 0,
+        };
+        Warp {
+            index,
+            live,
+            groups: vec![start],
+            stacks: None,
+            rotate: false,
+            clock: 0,
+        }
+    }
+
+    /// Lets the warp run until its budget is used, or all its lanes wait or have exited.
+    pub fn turn(
+        &mut self,
+        around: &Surroundings<'_>,
+        block: &mut BlockState,
+        stacks: &mut Stacks,
+    ) -> Turn {
+        let entry_pc = around.code.functions[0].entry;
+        let mut cx = Context {
+            bases: [
+                stacks.registers.as_mut_ptr(),
+                around.code.constants.as_ptr().cast_mut(),
+                stacks.special.as_mut_ptr(),
+                core::ptr::null_mut(),
+            ],
+            active: 0,
+            pc: entry_pc,
+            limit: u32::MAX,
+            budget: TURN,
+            resumed: false,
+            frame: 0,
+            local: 0,
+            live: self.live,
+            groups: &mut self.groups,
+            stacks,
+            block,
+            code: around.code,
+            space: around.space,
+            params: around.params,
+            region: 0,
+            trouble: None,
+        };
+        let end = loop {
+            wake(&mut cx);
+            if cx.groups.len() > 1 {
+                merge(cx.groups);
+            }
+            if !choose(&mut cx, self.rotate) {
+                break if cx.groups.is_empty() {
+                    Turn::Done
+                } else {
+                    Turn::Blocked
+                };
+            }
+            self.rotate = false;
+            match run(&mut cx) {
+                Stop::Regroup => {
+                    if cx.active != 0 {
+                        keep(&mut cx, self.clock);
+                    }
+                }
+                Stop::Spent => {
+                    self.clock += 1;
+                    self.rotate = cx.groups.iter().any(|group| group.wait == Wait::Ready);
+                    keep(&mut cx, self.clock);
+                    break Turn::Spent;
+                }
+                Stop::Fault => {
+                    let pc = cx.pc;
+                    let trouble = cx
+                        .trouble
+                        .take()
+                        .unwrap_or_else(|| Box::new(Trouble::Trap { lane: 0 }));
+                    break Turn::Fault(
+                        trouble,
+                        around.code.lines.get(pc as usize).copied().unwrap_or(0),
+                    );
+                }
+            }
+        };
+        self.live = cx.live;
+        end
+    }
+}
+
+impl Warp {
+    /// Whether a group could run now.
+    pub fn can_run(&self, block: &BlockState) -> bool {
+        self.groups.iter().any(|group| match group.wait {
+            Wait::Ready => true,
+            Wait::Barrier {
+                barrier,
+                generation,
+                ..
+            } => block.barriers.generation(barrier) != generation,
+            Wait::Lanes { live, .. } => live != self.live,
+        })
+    }
+}
+
+enum Stop {
+    Regroup,
+    Spent,
+    Fault,
+}
+
+/// Puts the running group back among the others.
+fn keep(cx: &mut Context<'_>, stamp: u32) {
+    cx.groups.push(Group {
+        pc: cx.pc,
+        mask: cx.active,
+        frame: cx.frame,
+        local: cx.local,
+        wait: Wait::Ready,
+        stamp,
+    });
+    cx.active = 0;
+}
+
+/// Groups whose wait is over become ready.
+fn wake(cx: &mut Context<'_>) {
+    for group in cx.groups.iter_mut() {
+        match group.wait {
+            Wait::Barrier {
+                barrier,
+                generation,
+                again,
+            } => {
+                if !again && cx.block.barriers.generation(barrier) != generation {
+                    group.pc += 1;
+                    group.wait = Wait::Ready;
+                }
+            }
+            Wait::Lanes { live, .. } if live != cx.live => group.wait = Wait::Ready,
+            _ => {}
+        }
+    }
+}
+
+/// Joins ready groups at the same place.
+fn merge(groups: &mut Vec<Group>) {
+    let mut i = 0;
+    while i < groups.len() {
+        if groups[i].wait == Wait::Ready {
+            let mut j = i + 1;
+            while j < groups.len() {
+                let (a, b) = (groups[i], groups[j]);
+                if b.wait == Wait::Ready && (a.pc, a.frame, a.local) == (b.pc, b.frame, b.local) {
+                    groups[i].mask |= b.mask;
+                    groups.swap_remove(j);
+                } else {
+                    j += 1;
+                }
+            }
+        }
+        i += 1;
+    }
+}
+
+/// Makes a group the running one; false if none can run.
+fn choose(cx: &mut Context<'_>, rotate: bool) -> bool {
+    let mut best: Option<(usize, (u64, u64))> = None;
+    for (i, group) in cx.groups.iter().enumerate() {
+        let ready = match group.wait {
+            Wait::Ready => true,
+            // Woken to run its instruction again.
+            Wait::Barrier {
+                barrier,
+                generation,
+                again: true,
+            } => cx.block.barriers.generation(barrier) != generation,
+            _ => false,
+        };
+        if !ready {
+            continue;
+        }
+        let rank = (u64::from(!group.frame), u64::from(group.pc));
+        let key = if rotate {
+            (u64::from(group.stamp), rank.1)
+        } else {
+            rank
+        };
+        if best.is_none_or(|(_, other)| key < other) {
+            best = Some((i, key));
+        }
+    }
+    let Some((index, _)) = best else { return false };
+    let group = cx.groups.swap_remove(index);
+    cx.resumed = group.wait != Wait::Ready;
+    cx.active = group.mask;
+    cx.pc = group.pc;
+    cx.frame = group.frame;
+    cx.local = group.local;
+    cx.rebase();
+    cx.limit = u32::MAX;
+    if !rotate {
+        for other in cx.groups.iter() {
+            if other.wait == Wait::Ready && other.frame == cx.frame {
+                cx.limit = cx.limit.min(other.pc);
+            }
+        }
+    }
+    true
+}
+
+/// Runs the chosen group.
+fn run(cx: &mut Context<'_>) -> Stop {
+    let insts = cx.code.insts.as_slice();
+    let mut pc = cx.pc;
+    loop {
+        debug_assert!((pc as usize) < insts.len());
+        // SAFETY: code ends with an instruction that does not fall through, and jump targets are
+        // within the code.
+        let inst = unsafe { insts.get_unchecked(pc as usize) };
+        // SAFETY: guards are predicates of the running code.
+        let mask = cx.active & (unsafe { cx.predicate(inst.guard) } ^ inst.guard_xor);
+        if mask == 0 {
+            pc += 1;
+        } else {
+            cx.pc = pc;
+            // SAFETY: the instruction belongs to the code that this warp runs.
+            match unsafe { (inst.run)(cx, inst, mask) } {
+                Flow::Next => pc += 1,
+                Flow::Jump => {
+                    if cx.pc <= pc {
+                        cx.budget -= 1;
+                        if cx.budget <= 0 {
+                            return Stop::Spent;
+                        }
+                    }
+                    pc = cx.pc;
+                }
+                Flow::Regroup => return Stop::Regroup,
+                Flow::Fault => return Stop::Fault,
+            }
+        }
+        // After the instruction, not before it: a group that was woken runs its own first.
+        if pc >= cx.limit {
+            cx.pc = pc;
+            return Stop::Regroup;
+        }
+    }
+}

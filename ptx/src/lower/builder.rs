@@ -1,0 +1,589 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! What the lowering of single instructions works with: operands in, lowered instructions out.
+
+use super::scope::{Binding, Scopes};
+use super::{Refusal, Shared};
+use crate::exec::code::{Base, Handler, Inst, LANES, OPERANDS, Row, Width};
+use crate::exec::lanes::{self, Op1, Op2, Op3};
+use crate::exec::{Lanes, access, control, window};
+use crate::parse::ast::{Body, Linkage, Operand, Space, Type};
+use crate::parse::{Module, Symbol};
+use std::collections::HashMap;
+
+/// What is still to be filled in once addresses are known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Patch {
+    None,
+    /// `imm` is a label: its PC goes there.
+    Label,
+    /// `imm` is a function of the module: its index in the code goes there, and the size of the
+    /// caller's frame to `aux`.
+    Call,
+    /// The size of the caller's frame goes to `aux`.
+    IndirectCall,
+    /// `imm`'s low half is an offset in the area for arguments, behind the frame's local memory.
+    ArgumentTo,
+    /// The same for its high half.
+    ArgumentFrom,
+    /// `imm` is an offset in the area for arguments.
+    Argument,
+}
+
+/// An instruction before register allocation.
+#[derive(Clone, Copy)]
+pub(crate) struct Draft {
+    pub inst: Inst,
+    /// Which rows it writes.
+    pub defs: u8,
+    pub patch: Patch,
+    pub line: u32,
+}
+
+/// Constants of a kernel, each once.
+#[derive(Default)]
+pub(crate) struct Constants {
+    pub rows: crate::exec::code::Rows,
+    len: u32,
+    known: HashMap<(Width, u64), Row>,
+    lanes: HashMap<&'static str, Row>,
+}
+
+impl Constants {
+    /// More constants than this are refused.
+    const LIMIT: u32 = 1 << 28;
+
+    fn reserve(&mut self, width: Width) -> Result<u32, Refusal> {
+        let bytes = width.row_bytes();
+        let at = self.len.next_multiple_of(bytes.min(64));
+        if at > Constants::LIMIT {
+            return Err(Refusal::invalid(
+                "a kernel with more than 256 MiB of constants",
+            ));
+        }
+        self.len = at + bytes;
+        Ok(at)
+    }
+
+    /// A row whose lanes all have this value.
+    pub fn spread(&mut self, width: Width, value: u64) -> Result<Row, Refusal> {
+        if let Some(&row) = self.known.get(&(width, value)) {
+            return Ok(row);
+        }
+        let at = self.reserve(width)?;
+        let row = Row::new(Base::Constant, at);
+        let bytes: Vec<u8> = match width {
+            Width::Predicate => (value as u32).to_le_bytes().to_vec(),
+            Width::Half => (value as u16).to_le_bytes().repeat(LANES),
+            Width::Word => (value as u32).to_le_bytes().repeat(LANES),
+            Width::Double => value.to_le_bytes().repeat(LANES),
+            Width::Quad => u128::from(value).to_le_bytes().repeat(LANES),
+        };
+        self.rows.put(at as usize, &bytes);
+        self.known.insert((width, value), row);
+        Ok(row)
+    }
+
+    /// A row of its own, to be filled in later.
+    pub fn fresh(&mut self, width: Width) -> Result<Row, Refusal> {
+        let at = self.reserve(width)?;
+        self.rows.grow((at + width.row_bytes()) as usize);
+        Ok(Row::new(Base::Constant, at))
+    }
+
+    /// A row of words that differ between lanes.
+    pub fn per_lane(
+        &mut self,
+        name: &'static str,
+        value: impl Fn(u32) -> u32,
+    ) -> Result<Row, Refusal> {
+        if let Some(&row) = self.lanes.get(name) {
+            return Ok(row);
+        }
+        let at = self.reserve(Width::Word)?;
+        let bytes: Vec<u8> = (0..LANES as u32)
+            .flat_map(|lane| value(lane).to_le_bytes())
+            .collect();
+        self.rows.put(at as usize, &bytes);
+        let row = Row::new(Base::Constant, at);
+        self.lanes.insert(name, row);
+        Ok(row)
+    }
+}
+
+/// Lowers one function.
+pub(crate) struct Builder<'a> {
+    pub module: &'a Module,
+    pub shared: &'a mut Shared,
+    pub lanes: Lanes,
+    pub body: &'a Body,
+    pub scopes: Scopes,
+    /// Widths of the virtual registers.
+    pub registers: Vec<Width>,
+    pub drafts: Vec<Draft>,
+    /// Local memory of the frame: bytes so far.
+    pub local_bytes: u64,
+    /// The largest area for the arguments of a call.
+    pub argument_bytes: u64,
+    /// Guard of the instruction being lowered.
+    pub guard: (Row, u32),
+    pub line: u32,
+    /// The carry flag, once used.
+    pub carry: Option<Row>,
+    /// This is a kernel, not a function.
+    pub kernel: bool,
+    /// Bytes of the kernel's parameters.
+    pub param_bytes: u64,
+    /// Functions of the module that are called.
+    pub callees: Vec<usize>,
+    pub calls_indirectly: bool,
+    /// Signatures and jump targets named by `Binding::Prototype` and `Binding::Targets`.
+    pub prototypes: Vec<&'a crate::parse::ast::Prototype>,
+    pub targets: Vec<crate::parse::ast::List>,
+    /// Return values that live in registers: type, register, offset in local memory.
+    pub returned: Vec<(Type, Row, i64)>,
+}
+
+impl<'a> Builder<'a> {
+    // --- registers and constants ---
+
+    pub fn new_register(&mut self, width: Width) -> Result<Row, Refusal> {
+        let number = self.registers.len() as u32;
+        if number >= Row::MAX_OFFSET {
+            return Err(Refusal::invalid("a function with more than 2^30 registers"));
+        }
+        self.registers.push(width);
+        Ok(Row::new(Base::Frame, number))
+    }
+
+    pub fn constant(&mut self, width: Width, value: u64) -> Result<Row, Refusal> {
+        self.shared.constants.spread(width, value)
+    }
+
+    /// The width of a row; constants and special registers fit any.
+    pub fn width(&self, row: Row) -> Option<Width> {
+        (row.base() == Base::Frame as usize).then(|| self.registers[row.offset()])
+    }
+
+    // --- emission ---
+
+    /// Appends an instruction; `defs` are the numbers of the rows that it writes.
+    pub fn emit(
+        &mut self,
+        run: Handler,
+        rows: &[Row],
+        defs: &[usize],
+        imm: i64,
+        aux: u64,
+    ) -> &mut Draft {
+        let mut all = [Row::NONE; OPERANDS];
+        all[..rows.len()].copy_from_slice(rows);
+        let defs = defs.iter().fold(0, |set, i| set | 1 << i);
+        let inst = Inst {
+            run,
+            guard: self.guard.0,
+            guard_xor: self.guard.1,
+            rows: all,
+            imm,
+            aux,
+        };
+        self.drafts.push(Draft {
+            inst,
+            defs,
+            patch: Patch::None,
+            line: self.line,
+        });
+        let last = self.drafts.len() - 1;
+        &mut self.drafts[last]
+    }
+
+    /// Emits a plain operation of one operand.
+    pub fn op1<O: Op1>(&mut self, d: &Operand, a: &Operand) -> Result<(), Refusal> {
+        self.plain1::<O>(lanes::op1::<O>(self.lanes), d, a)
+    }
+
+    /// The same for an operation that is rare, or slow in itself.
+    pub fn rare1<O: Op1>(&mut self, d: &Operand, a: &Operand) -> Result<(), Refusal> {
+        self.plain1::<O>(lanes::rare1::<O>(self.lanes), d, a)
+    }
+
+    /// Emits a plain operation of two operands.
+    pub fn op2<O: Op2>(&mut self, d: &Operand, a: &Operand, b: &Operand) -> Result<(), Refusal> {
+        self.plain2::<O>(lanes::op2::<O>(self.lanes), d, a, b)
+    }
+
+    /// The same for an operation that is rare, or slow in itself.
+    pub fn rare2<O: Op2>(&mut self, d: &Operand, a: &Operand, b: &Operand) -> Result<(), Refusal> {
+        self.plain2::<O>(lanes::rare2::<O>(self.lanes), d, a, b)
+    }
+
+    /// Emits a plain operation of three operands.
+    pub fn op3<O: Op3>(
+        &mut self,
+        d: &Operand,
+        a: &Operand,
+        b: &Operand,
+        c: &Operand,
+    ) -> Result<(), Refusal> {
+        self.plain3::<O>(lanes::op3::<O>(self.lanes), d, a, b, c)
+    }
+
+    /// The same for an operation that is rare, or slow in itself.
+    pub fn rare3<O: Op3>(
+        &mut self,
+        d: &Operand,
+        a: &Operand,
+        b: &Operand,
+        c: &Operand,
+    ) -> Result<(), Refusal> {
+        self.plain3::<O>(lanes::rare3::<O>(self.lanes), d, a, b, c)
+    }
+
+    fn plain1<O: Op1>(&mut self, run: Handler, d: &Operand, a: &Operand) -> Result<(), Refusal> {
+        let a = self.source(a, Width::of::<O::A>())?;
+        let d = self.destination(d, Width::of::<O::D>())?;
+        self.emit(run, &[d, a], &[0], 0, 0);
+        Ok(())
+    }
+
+    fn plain2<O: Op2>(
+        &mut self,
+        run: Handler,
+        d: &Operand,
+        a: &Operand,
+        b: &Operand,
+    ) -> Result<(), Refusal> {
+        let a = self.source(a, Width::of::<O::A>())?;
+        let b = self.source(b, Width::of::<O::B>())?;
+        let d = self.destination(d, Width::of::<O::D>())?;
+        self.emit(run, &[d, a, b], &[0], 0, 0);
+        Ok(())
+    }
+
+    fn plain3<O: Op3>(
+        &mut self,
+        run: Handler,
+        d: &Operand,
+        a: &Operand,
+        b: &Operand,
+        c: &Operand,
+    ) -> Result<(), Refusal> {
+        let a = self.source(a, Width::of::<O::A>())?;
+        let b = self.source(b, Width::of::<O::B>())?;
+        let c = self.source(c, Width::of::<O::C>())?;
+        let d = self.destination(d, Width::of::<O::D>())?;
+        self.emit(run, &[d, a, b, c], &[0], 0, 0);
+        Ok(())
+    }
+
+    /// Emits a copy between rows of a width.
+    pub fn copy(&mut self, width: Width, d: Row, a: Row) -> Result<(), Refusal> {
+        let run = match width {
+            Width::Predicate => {
+                let run = lanes::logic(self.lanes);
+                self.emit(run, &[d, a, a], &[0], 0, 0b1100);
+                return Ok(());
+            }
+            Width::Half => lanes::copy::<u16>(self.lanes),
+            Width::Word => lanes::copy::<u32>(self.lanes),
+            Width::Double => lanes::copy::<u64>(self.lanes),
+            Width::Quad => lanes::copy::<u128>(self.lanes),
+        };
+        self.emit(run, &[d, a], &[0], 0, 0);
+        Ok(())
+    }
+
+    // --- operands ---
+
+    /// A row to read a value of the width from.
+    pub fn source(&mut self, operand: &Operand, width: Width) -> Result<Row, Refusal> {
+        match operand {
+            Operand::Name(name) => self.named_source(*name, 0, width),
+            Operand::Sum(name, offset) => self.named_source(*name, *offset, width),
+            Operand::Int(value) => {
+                let value = if width == Width::Predicate && *value != 0 {
+                    u64::from(u32::MAX)
+                } else {
+                    *value
+                };
+                self.constant(width, truncate(value, width))
+            }
+            Operand::F32(bits) if width == Width::Double => {
+                self.constant(width, f64::from(f32::from_bits(*bits)).to_bits())
+            }
+            Operand::F32(bits) => self.constant(width, u64::from(*bits)),
+            Operand::F64(bits) if width == Width::Word => {
+                self.constant(width, u64::from((f64::from_bits(*bits) as f32).to_bits()))
+            }
+            Operand::F64(bits) => self.constant(width, *bits),
+            Operand::Not(name) if width == Width::Predicate => {
+                let a = self.named_source(*name, 0, width)?;
+                let d = self.new_register(Width::Predicate)?;
+                let run = lanes::logic(self.lanes);
+                let guard = core::mem::replace(&mut self.guard, self.shared.always);
+                self.emit(run, &[d, a, a], &[0], 0, 0b0011);
+                self.guard = guard;
+                Ok(d)
+            }
+            _ => Err(Refusal::invalid("an operand that is not a value")),
+        }
+    }
+
+    fn named_source(&mut self, name: Symbol, offset: i64, width: Width) -> Result<Row, Refusal> {
+        let binding = self.lookup(name)?;
+        if let Some(Binding::Register(row)) = binding {
+            if offset != 0 {
+                return Err(Refusal::invalid(
+                    "an offset to a register outside of brackets",
+                ));
+            }
+            return match self.width(row) {
+                Some(found) if found != width => Err(Refusal::Invalid(format!(
+                    "the register {} of another width",
+                    self.module.names.text(name)
+                ))),
+                _ => Ok(row),
+            };
+        }
+        if let Some(row) = self.special(name, width)? {
+            return Ok(row);
+        }
+        self.address_of(name, offset, width)
+    }
+
+    /// A row to write a value of the width to; `_` is a register that nobody reads.
+    pub fn destination(&mut self, operand: &Operand, width: Width) -> Result<Row, Refusal> {
+        let Operand::Name(name) = operand else {
+            return Err(Refusal::invalid("a destination that is not a register"));
+        };
+        match self.lookup(*name)? {
+            Some(Binding::Register(row)) if self.width(row) == Some(width) => Ok(row),
+            Some(Binding::Register(_)) => Err(Refusal::Invalid(format!(
+                "the register {} of another width",
+                self.module.names.text(*name)
+            ))),
+            _ if self.module.names.text(*name) == "_" => self.new_register(width),
+            _ => Err(Refusal::Invalid(format!(
+                "`{}`, which is not a register",
+                self.module.names.text(*name)
+            ))),
+        }
+    }
+
+    /// The register that a name is bound to.
+    pub fn register(&mut self, operand: &Operand) -> Result<Option<Row>, Refusal> {
+        let Operand::Name(name) = operand else {
+            return Ok(None);
+        };
+        Ok(match self.lookup(*name)? {
+            Some(Binding::Register(row)) => Some(row),
+            _ => None,
+        })
+    }
+
+    /// What a name stands for here; makes a numbered register on its first use.
+    pub fn lookup(&mut self, name: Symbol) -> Result<Option<Binding>, Refusal> {
+        let found = self.scopes.find(name);
+        if let Some((depth, binding)) = found
+            && (depth == self.scopes.depth() || self.scopes.depth() == 0)
+        {
+            return Ok(Some(binding));
+        }
+        let known = found.map_or(-1, |(depth, _)| i64::from(depth));
+        if let Some((depth, width)) = self.numbered(name)
+            && i64::from(depth) > known
+        {
+            let row = self.new_register(width)?;
+            self.scopes.bind_at(name, depth, Binding::Register(row));
+            return Ok(Some(Binding::Register(row)));
+        }
+        Ok(found.map(|(_, binding)| binding))
+    }
+
+    /// If a name is a prefix declared like `%r<10>` and a number below the count: the depth of that
+    /// declaration, and the width.
+    fn numbered(&self, name: Symbol) -> Option<(u32, Width)> {
+        let module = self.module;
+        let text = module.names.text(name);
+        let digits = text
+            .bytes()
+            .rev()
+            .take(10)
+            .take_while(u8::is_ascii_digit)
+            .count();
+        (1..=digits).rev().find_map(|digits| {
+            let (prefix, number) = text.split_at(text.len() - digits);
+            if digits > 1 && number.starts_with('0') {
+                return None;
+            }
+            let number: u32 = number.parse().ok()?;
+            match self.scopes.find_numbered(module.names.get(prefix)?)? {
+                (depth, width, count) if number < count => Some((depth, width)),
+                _ => None,
+            }
+        })
+    }
+
+    /// The width that a value of a type has in a register.
+    pub fn type_width(ty: Type) -> Width {
+        match ty {
+            Type::Pred => Width::Predicate,
+            _ => Width::of_bytes(ty.size()),
+        }
+    }
+
+    /// The operands of an instruction.
+    pub fn list(&self, list: &crate::parse::ast::List) -> &'a [Operand] {
+        self.body.list(list)
+    }
+
+    /// Emits something that runs for all lanes, whatever the guard.
+    pub fn unguarded<T>(&mut self, emit: impl FnOnce(&mut Self) -> T) -> T {
+        let guard = core::mem::replace(&mut self.guard, self.shared.always);
+        let result = emit(self);
+        self.guard = guard;
+        result
+    }
+
+    /// A label's number.
+    pub fn label(&mut self, operand: &Operand) -> Result<u32, Refusal> {
+        let Operand::Name(name) = operand else {
+            return Err(Refusal::invalid("a target that is not a label"));
+        };
+        let label = self.scopes.label(*name);
+        label.ok_or_else(|| {
+            Refusal::Invalid(format!(
+                "the unknown label `{}`",
+                self.module.names.text(*name)
+            ))
+        })
+    }
+
+    /// Places a variable in static shared memory and returns its offset.
+    pub fn shared_variable(&mut self, align: u64, size: u64) -> Result<u64, Refusal> {
+        let offset = self.shared.shared_bytes.next_multiple_of(align);
+        self.shared.shared_bytes = offset + size;
+        if self.shared.shared_bytes > 1 << 24 {
+            return Err(Refusal::invalid("more than 16 MiB of shared memory"));
+        }
+        Ok(offset)
+    }
+
+    /// What the address of a name is made of.
+    pub fn place_of(&mut self, name: Symbol) -> Result<PlaceOf, Refusal> {
+        match self.lookup(name)? {
+            Some(Binding::Local { offset, .. }) => return Ok(PlaceOf::Frame(offset)),
+            Some(Binding::Param { offset, .. }) => return Ok(PlaceOf::Param(offset)),
+            Some(Binding::Shared(offset)) => return Ok(PlaceOf::Shared(offset)),
+            Some(Binding::DynamicShared) => return Ok(PlaceOf::DynamicShared),
+            Some(Binding::Register(_)) => {
+                return Err(Refusal::invalid("the address of a register"));
+            }
+            Some(_) => return Err(Refusal::invalid("the address of a label")),
+            None => {}
+        }
+        if let Some(global) = self.shared.globals.get(&name) {
+            return Ok(PlaceOf::Global(global.address));
+        }
+        if let Some(&function) = self.shared.functions.get(&name) {
+            return Ok(PlaceOf::Function(function));
+        }
+        if let Some(&offset) = self.shared.shared_offsets.get(&name) {
+            return Ok(PlaceOf::Shared(offset));
+        }
+        let module = self.module;
+        if let Some(variable) = module
+            .variables
+            .iter()
+            .find(|v| v.name == name && v.space == Space::Shared)
+        {
+            let Some(size) = variable
+                .size
+                .filter(|_| variable.linkage != Linkage::Extern)
+            else {
+                return Ok(PlaceOf::DynamicShared);
+            };
+            let offset = self.shared_variable(variable.align, size)?;
+            self.shared.shared_offsets.insert(name, offset);
+            return Ok(PlaceOf::Shared(offset));
+        }
+        Err(Refusal::Invalid(format!(
+            "the unknown name `{}`",
+            self.module.names.text(name)
+        )))
+    }
+
+    /// A row with the address of a variable or function.
+    fn address_of(&mut self, name: Symbol, offset: i64, width: Width) -> Result<Row, Refusal> {
+        if !matches!(width, Width::Word | Width::Double) {
+            return Err(Refusal::Invalid(format!(
+                "the name `{}`",
+                self.module.names.text(name)
+            )));
+        }
+        let add = |address: u64| address.wrapping_add(offset as u64);
+        match self.place_of(name)? {
+            PlaceOf::Global(address) | PlaceOf::Shared(address) => {
+                self.constant(width, truncate(add(address), width))
+            }
+            PlaceOf::Param(address) => self.constant(width, truncate(add(address), width)),
+            PlaceOf::Function(number) => {
+                let start = window::start(window::FUNCTION);
+                self.constant(width, truncate(start + number as u64 * 16, width))
+            }
+            PlaceOf::DynamicShared => {
+                self.shared.uses_dynamic = true;
+                let row = self.shared.constants.fresh(width)?;
+                self.shared.dynamic.push((row, width, offset));
+                Ok(row)
+            }
+            PlaceOf::Frame(at) => {
+                let d = self.new_register(width)?;
+                let run = match width {
+                    Width::Word => access::frame_address::<u32>(self.lanes),
+                    _ => access::frame_address::<u64>(self.lanes),
+                };
+                let guard = core::mem::replace(&mut self.guard, self.shared.always);
+                self.emit(run, &[d], &[0], add(at) as i64, 0);
+                self.guard = guard;
+                Ok(d)
+            }
+        }
+    }
+
+    /// Emits a jump to a label under the present guard.
+    pub fn jump(&mut self, label: u32) {
+        let run = control::branch(self.lanes);
+        self.emit(run, &[], &[], i64::from(label), 0).patch = Patch::Label;
+    }
+
+    /// Shared state of the kernel that is being lowered, for tables.
+    pub fn add_table(&mut self, labels: Vec<u32>) -> i64 {
+        self.shared.tables.push(labels);
+        self.shared.tables.len() as i64 - 1
+    }
+}
+
+/// What the address of a name is made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum PlaceOf {
+    /// An address in global memory.
+    Global(u64),
+    /// An offset in shared memory.
+    Shared(u64),
+    /// An offset behind static shared memory.
+    DynamicShared,
+    /// An offset in the frame's local memory.
+    Frame(u64),
+    /// An offset in the kernel's parameters.
+    Param(u64),
+    /// A function's number in the module.
+    Function(usize),
+}
+
+fn truncate(value: u64, width: Width) -> u64 {
+    match width {
+        Width::Half => value & 0xffff,
+        Width::Word | Width::Predicate => value & 0xffff_ffff,
+        _ => value,
+    }
+}

@@ -1,0 +1,354 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Lowers a function: declarations, labels, and one instruction after the other.
+
+use super::allocate;
+use super::builder::{Builder, Draft, Patch};
+use super::scope::{Binding, Scopes};
+use super::{Lowered, Refusal, Refused, Shared, control as lower_control, table};
+use crate::exec::code::Width;
+use crate::exec::{Lanes, control};
+use crate::parse::Module;
+use crate::parse::ast::{Function, Instruction, Operand, Space, Statement, Variable};
+use std::sync::Arc;
+
+/// Bytes of local memory or parameters of one function that are still accepted.
+const FRAME_LIMIT: u64 = 512 << 10;
+
+pub(crate) fn lower(
+    module: &Module,
+    function: &Function,
+    shared: &mut Shared,
+    lanes: Lanes,
+) -> Result<Lowered, Refused> {
+    let name = module.names.text(function.name);
+    let refused = |line: u32, instruction: &str, why: Refusal| Refused {
+        function: name.into(),
+        line,
+        instruction: instruction.into(),
+        why,
+    };
+    let Some(body) = &function.body else {
+        return Err(refused(
+            function.line,
+            &format!("call of {name}"),
+            Refusal::Unsupported,
+        ));
+    };
+    if function.bounds.cluster {
+        return Err(refused(
+            function.line,
+            ".explicitcluster",
+            Refusal::Unsupported,
+        ));
+    }
+    let tables_from = shared.tables.len();
+    let guard = shared.always;
+    let mut b = Builder {
+        module,
+        shared,
+        lanes,
+        body,
+        scopes: Scopes::new(body),
+        registers: Vec::new(),
+        drafts: Vec::new(),
+        local_bytes: 0,
+        argument_bytes: 0,
+        guard,
+        line: function.line,
+        carry: None,
+        kernel: function.kernel,
+        param_bytes: 0,
+        callees: Vec::new(),
+        calls_indirectly: false,
+        prototypes: Vec::new(),
+        targets: Vec::new(),
+        returned: Vec::new(),
+    };
+    parameters(&mut b, function).map_err(|why| refused(function.line, name, why))?;
+    let mut labels = vec![0u32; b.scopes.label_count as usize];
+    for statement in &body.statements {
+        match statement {
+            Statement::Open => b.scopes.open(),
+            Statement::Close => b.scopes.close(),
+            Statement::Label(label) => {
+                if let Some(number) = b.scopes.label(*label) {
+                    labels[number as usize] = b.drafts.len() as u32;
+                }
+            }
+            Statement::Registers { ty, name, count } => {
+                let width = Builder::type_width(*ty);
+                match count {
+                    Some(count) => b.scopes.declare_numbered(*name, width, *count),
+                    None => {
+                        let row = b
+                            .new_register(width)
+                            .map_err(|why| refused(b.line, ".reg", why))?;
+                        b.scopes.bind(*name, Binding::Register(row));
+                    }
+                }
+            }
+            Statement::Variable(variable) => {
+                local_variable(&mut b, variable)
+                    .map_err(|why| refused(variable.line, module.names.text(variable.name), why))?;
+            }
+            Statement::BranchTargets { name, targets } => {
+                b.targets.push(targets.clone());
+                let number = b.targets.len() as u32 - 1;
+                b.scopes.bind(*name, Binding::Targets(number));
+            }
+            Statement::Prototype(prototype) => {
+                b.prototypes.push(prototype);
+                let number = b.prototypes.len() as u32 - 1;
+                b.scopes.bind(prototype.name, Binding::Prototype(number));
+            }
+            Statement::CallTargets(_) => {}
+            Statement::Instruction(instruction) => {
+                b.line = instruction.line;
+                lower_instruction(&mut b, instruction).map_err(|why| {
+                    refused(instruction.line, &show(module, body, instruction), why)
+                })?;
+            }
+            Statement::Unknown { text, line } => {
+                return Err(refused(
+                    *line,
+                    module.names.text(*text),
+                    Refusal::Unsupported,
+                ));
+            }
+        }
+    }
+    // The end of the body is a return.
+    b.guard = b.shared.always;
+    lower_control::leave(&mut b).map_err(|why| refused(function.line, name, why))?;
+    let header = if function.kernel {
+        0
+    } else {
+        control::FRAME_HEADER
+    };
+    let Builder {
+        mut drafts,
+        registers,
+        local_bytes,
+        argument_bytes,
+        callees,
+        calls_indirectly,
+        ..
+    } = b;
+    let always = shared.always.0;
+    let enders = [
+        control::exit(lanes),
+        control::function_return(lanes),
+        control::trap(lanes),
+    ];
+    let indexed = control::indexed_branch(lanes);
+    let ends = |draft: &Draft| {
+        let inst = &draft.inst;
+        inst.guard == always
+            && inst.guard_xor == 0
+            && (draft.patch == Patch::Label
+                || enders
+                    .iter()
+                    .any(|end| core::ptr::fn_addr_eq(*end, inst.run))
+                || core::ptr::fn_addr_eq(indexed, inst.run))
+    };
+    let table = |draft: &Draft| {
+        core::ptr::fn_addr_eq(indexed, draft.inst.run).then_some(draft.inst.imm as usize)
+    };
+    let flow = allocate::Flow {
+        labels: &labels,
+        tables: &shared.tables,
+        ends: &ends,
+        table: &table,
+    };
+    let frame_bytes = allocate::allocate(&mut drafts, &registers, &flow, always, header)
+        .map_err(|why| refused(function.line, name, why))?;
+    let local_bytes = u32::try_from(local_bytes.next_multiple_of(16)).unwrap_or(u32::MAX);
+    Ok(Lowered {
+        drafts,
+        labels,
+        tables: tables_from..shared.tables.len(),
+        frame_bytes,
+        local_bytes,
+        argument_bytes: argument_bytes.next_multiple_of(16) as u32,
+        callees,
+        calls_indirectly,
+    })
+}
+
+/// The text of an instruction, for messages.
+fn show(module: &Module, body: &crate::parse::ast::Body, instruction: &Instruction) -> String {
+    let mut text = module.names.text(instruction.opcode).to_owned();
+    for (i, operand) in body.list(&instruction.operands).iter().enumerate() {
+        text.push_str(if i == 0 { " " } else { ", " });
+        show_operand(module, body, operand, &mut text);
+        if text.len() > 200 {
+            break;
+        }
+    }
+    text
+}
+
+fn show_operand(
+    module: &Module,
+    body: &crate::parse::ast::Body,
+    operand: &Operand,
+    text: &mut String,
+) {
+    let name = |symbol| module.names.text(symbol);
+    let mut list = |open: char, list: &crate::parse::ast::List, close: char| {
+        text.push(open);
+        for (i, operand) in body.list(list).iter().take(8).enumerate() {
+            if i > 0 {
+                text.push_str(", ");
+            }
+            // Lists nest no deeper than the parser allows.
+            show_operand(module, body, operand, text);
+        }
+        text.push(close);
+    };
+    match operand {
+        Operand::Vector(inner) => list('{', inner, '}'),
+        Operand::Bracket(inner) => list('[', inner, ']'),
+        Operand::Paren(inner) => list('(', inner, ')'),
+        Operand::Name(symbol) => text.push_str(name(*symbol)),
+        Operand::Not(symbol) => text.push_str(&format!("!{}", name(*symbol))),
+        Operand::Negated(symbol) => text.push_str(&format!("-{}", name(*symbol))),
+        Operand::Int(value) => text.push_str(&(*value as i64).to_string()),
+        Operand::F32(bits) => text.push_str(&format!("0f{bits:08X}")),
+        Operand::F64(bits) => text.push_str(&format!("0d{bits:016X}")),
+        Operand::Sum(symbol, offset) => text.push_str(&format!("{}+{offset}", name(*symbol))),
+        Operand::Pair(p, q) => text.push_str(&format!("{}|{}", name(*p), name(*q))),
+        Operand::Address {
+            base: Some(base),
+            offset: 0,
+        } => text.push_str(&format!("[{}]", name(*base))),
+        Operand::Address {
+            base: Some(base),
+            offset,
+        } => text.push_str(&format!("[{}+{offset}]", name(*base))),
+        Operand::Address { base: None, offset } => text.push_str(&format!("[{offset:#x}]")),
+    }
+}
+
+/// Binds the parameters. Those of a kernel lie in the launch's parameter block; those of a function
+/// at the start of its local memory, the return values first.
+fn parameters(b: &mut Builder<'_>, function: &Function) -> Result<(), Refusal> {
+    if function.kernel {
+        let (places, bytes) = layout(&function.params)?;
+        b.param_bytes = bytes;
+        for (variable, (offset, size)) in function.params.iter().zip(places) {
+            b.scopes
+                .bind(variable.name, Binding::Param { offset, size });
+        }
+        return Ok(());
+    }
+    let signature = signature(&function.returns, &function.params)?;
+    b.local_bytes = signature.bytes;
+    let all = function
+        .returns
+        .iter()
+        .chain(&function.params)
+        .zip(&signature.places)
+        .enumerate();
+    for (i, (variable, &(offset, size))) in all {
+        if !variable.register {
+            b.scopes
+                .bind(variable.name, Binding::Local { offset, size });
+            continue;
+        }
+        // `.func (.reg .u32 r) f (.reg .u32 a)`: copied from its place on entry, to it on return.
+        let width = Builder::type_width(variable.ty);
+        let row = b.new_register(width)?;
+        b.scopes.bind(variable.name, Binding::Register(row));
+        if i >= function.returns.len() {
+            super::memory::load_frame(b, variable.ty, row, offset as i64, Patch::None)?;
+        } else {
+            b.returned.push((variable.ty, row, offset as i64));
+        }
+    }
+    Ok(())
+}
+
+/// Where the values of a call lie, relative to the start of the callee's local memory.
+pub(crate) struct Signature {
+    pub places: Vec<(u64, u64)>,
+    pub bytes: u64,
+}
+
+pub(crate) fn signature(returns: &[Variable], params: &[Variable]) -> Result<Signature, Refusal> {
+    let (mut places, bytes) = layout(returns)?;
+    let base = bytes.next_multiple_of(16);
+    let (inputs, bytes) = layout(params)?;
+    places.extend(
+        inputs
+            .into_iter()
+            .map(|(offset, size)| (base + offset, size)),
+    );
+    Ok(Signature {
+        places,
+        bytes: (base + bytes).next_multiple_of(16),
+    })
+}
+
+/// Offsets and sizes of parameters, by natural alignment, and the bytes of all.
+pub(crate) fn layout(variables: &[Variable]) -> Result<(Vec<(u64, u64)>, u64), Refusal> {
+    let mut at = 0u64;
+    let mut places = Vec::with_capacity(variables.len());
+    for variable in variables {
+        // A parameter without a size: the values of a variadic call.
+        let size = variable.size.unwrap_or(0);
+        let offset = at.next_multiple_of(variable.align);
+        at = offset + size;
+        if at > FRAME_LIMIT {
+            return Err(Refusal::invalid("more than 512 KiB of parameters"));
+        }
+        places.push((offset, size));
+    }
+    Ok((places, at))
+}
+
+fn local_variable(b: &mut Builder<'_>, variable: &Variable) -> Result<(), Refusal> {
+    match variable.space {
+        Space::Local | Space::Param => {
+            let size = variable.size.unwrap_or(0);
+            // Words are the unit of local memory.
+            let offset = b.local_bytes.next_multiple_of(variable.align.max(4));
+            b.local_bytes = offset + size.next_multiple_of(4);
+            if b.local_bytes > FRAME_LIMIT {
+                return Err(Refusal::invalid("more than 512 KiB of local memory"));
+            }
+            b.scopes
+                .bind(variable.name, Binding::Local { offset, size });
+        }
+        Space::Shared => {
+            let Some(size) = variable.size else {
+                b.scopes.bind(variable.name, Binding::DynamicShared);
+                return Ok(());
+            };
+            let offset = b.shared_variable(variable.align, size)?;
+            b.scopes.bind(variable.name, Binding::Shared(offset));
+        }
+        _ => return Err(Refusal::Unsupported),
+    }
+    Ok(())
+}
+
+fn lower_instruction(b: &mut Builder<'_>, instruction: &Instruction) -> Result<(), Refusal> {
+    let known = b.shared.forms.get(&instruction.opcode).cloned();
+    let (form, row) = match known {
+        Some(found) => found.ok_or(Refusal::Unsupported)?,
+        None => {
+            let found = table::find(b.module.names.text(instruction.opcode));
+            let found = found.map(|(form, row)| (Arc::new(form), row));
+            b.shared.forms.insert(instruction.opcode, found.clone());
+            found.ok_or(Refusal::Unsupported)?
+        }
+    };
+    b.guard = b.shared.always;
+    if let Some((name, negated)) = instruction.guard {
+        let predicate = b.source(&Operand::Name(name), Width::Predicate)?;
+        b.guard = (predicate, if negated { u32::MAX } else { 0 });
+    }
+    let operands = b.list(&instruction.operands);
+    (row.lower)(b, &form, operands)
+}

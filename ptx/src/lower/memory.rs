@@ -1,0 +1,526 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! `ld`, `st`, `atom`, `red`, `cvta` and what else has to do with memory.
+
+use super::Refusal;
+use super::builder::{Builder, Patch, PlaceOf};
+use super::form::{Form, Modifier, set};
+use crate::exec::access::{self, flags};
+use crate::exec::atomic::{self, AtomicOp};
+use crate::exec::code::{Handler, Row, Width};
+use crate::exec::{Lanes, control, window};
+use crate::parse::ast::{Operand, Space, Type};
+
+/// The handlers of a load or store of a type.
+#[derive(Clone, Copy)]
+enum Kind {
+    Load { wide_address: bool },
+    Store { wide_address: bool },
+    LoadParam,
+    LoadFrame,
+    StoreFrame,
+}
+
+fn handler_of<T: access::Transfer>(kind: Kind, lanes: Lanes) -> Handler {
+    match kind {
+        Kind::Load { wide_address: true } => access::load::<T, u64>(lanes),
+        Kind::Load {
+            wide_address: false,
+        } => access::load::<T, u32>(lanes),
+        Kind::Store { wide_address: true } => access::store::<T, u64>(lanes),
+        Kind::Store {
+            wide_address: false,
+        } => access::store::<T, u32>(lanes),
+        Kind::LoadParam => access::load_param::<T>(lanes),
+        Kind::LoadFrame => access::load_frame::<T>(lanes),
+        Kind::StoreFrame => access::store_frame::<T>(lanes),
+    }
+}
+
+/// The handler for a type in memory and a width in registers.
+fn handler(kind: Kind, ty: Type, width: Width, lanes: Lanes) -> Result<Handler, Refusal> {
+    use Width::{Double, Half, Word};
+    Ok(match (ty, width) {
+        (Type::B8 | Type::U8, Half) => handler_of::<access::U8Half>(kind, lanes),
+        (Type::B8 | Type::U8, Word) => handler_of::<access::U8Word>(kind, lanes),
+        (Type::B8 | Type::U8, Double) => handler_of::<access::U8Double>(kind, lanes),
+        (Type::S8, Half) => handler_of::<access::S8Half>(kind, lanes),
+        (Type::S8, Word) => handler_of::<access::S8Word>(kind, lanes),
+        (Type::S8, Double) => handler_of::<access::S8Double>(kind, lanes),
+        (Type::B16 | Type::U16 | Type::F16 | Type::Bf16 | Type::S16, Half) => {
+            handler_of::<access::U16Half>(kind, lanes)
+        }
+        (Type::B16 | Type::U16 | Type::F16 | Type::Bf16, Word) => {
+            handler_of::<access::U16Word>(kind, lanes)
+        }
+        (Type::B16 | Type::U16 | Type::F16 | Type::Bf16, Double) => {
+            handler_of::<access::U16Double>(kind, lanes)
+        }
+        (Type::S16, Word) => handler_of::<access::S16Word>(kind, lanes),
+        (Type::S16, Double) => handler_of::<access::S16Double>(kind, lanes),
+        (Type::B32 | Type::U32 | Type::S32 | Type::F32 | Type::F16x2 | Type::Bf16x2, Word) => {
+            handler_of::<access::U32Word>(kind, lanes)
+        }
+        (Type::B32 | Type::U32 | Type::F32, Double) => handler_of::<access::U32Double>(kind, lanes),
+        (Type::S32, Double) => handler_of::<access::S32Double>(kind, lanes),
+        (Type::B64 | Type::U64 | Type::S64 | Type::F64, Double) => {
+            handler_of::<access::U64Double>(kind, lanes)
+        }
+        (Type::B128, _) => return Err(Refusal::Unsupported),
+        _ => return Err(Refusal::invalid("a register that does not fit the type")),
+    })
+}
+
+/// Where an address operand points.
+pub(crate) enum Target {
+    /// A row of addresses, and an offset.
+    Row {
+        row: Row,
+        wide: bool,
+        offset: i64,
+    },
+    Frame(i64),
+    Param(i64),
+}
+
+impl Builder<'_> {
+    /// Resolves `[a+4]`.
+    pub fn target(&mut self, operand: &Operand) -> Result<Target, Refusal> {
+        let Operand::Address { base, offset } = operand else {
+            return Err(Refusal::invalid("an operand that is not an address"));
+        };
+        let Some(base) = base else {
+            let row = self.constant(Width::Double, *offset as u64)?;
+            return Ok(Target::Row {
+                row,
+                wide: true,
+                offset: 0,
+            });
+        };
+        if let Some(row) = self.register(&Operand::Name(*base))? {
+            let wide = match self.width(row) {
+                Some(Width::Double) => true,
+                Some(Width::Word) => false,
+                _ => {
+                    return Err(Refusal::invalid(
+                        "an address register of another width than 32 or 64 bits",
+                    ));
+                }
+            };
+            return Ok(Target::Row {
+                row,
+                wide,
+                offset: *offset,
+            });
+        }
+        Ok(match self.place_of(*base)? {
+            PlaceOf::Frame(at) => Target::Frame(at as i64 + offset),
+            PlaceOf::Param(at) => Target::Param(at as i64 + offset),
+            PlaceOf::Function(_) => return Err(Refusal::invalid("an access to a function")),
+            _ => {
+                let row = self.source(&Operand::Name(*base), Width::Double)?;
+                Target::Row {
+                    row,
+                    wide: true,
+                    offset: *offset,
+                }
+            }
+        })
+    }
+
+    /// The operands of a vector, or the one operand.
+    fn elements(&self, form: &Form, operand: &Operand) -> Result<Vec<Operand>, Refusal> {
+        let count = form.elements() as usize;
+        let list = match operand {
+            Operand::Vector(list) => self.list(list).to_vec(),
+            other => vec![other.clone()],
+        };
+        if list.len() != count || count > 4 {
+            return Err(if count > 4 {
+                Refusal::Unsupported
+            } else {
+                Refusal::invalid("a vector of another length")
+            });
+        }
+        Ok(list)
+    }
+}
+
+const ORDERED: u128 = set(&[
+    Modifier::Volatile,
+    Modifier::Relaxed,
+    Modifier::Acquire,
+    Modifier::Mmio,
+]);
+
+fn order_flags(form: &Form) -> u64 {
+    let mut bits = 0;
+    if form.has(Modifier::Acquire) {
+        bits |= flags::ACQUIRE;
+    }
+    if form.has_any(ORDERED) {
+        bits |= flags::SPIN;
+    }
+    if form.has(Modifier::Release) {
+        bits |= flags::RELEASE;
+    }
+    bits
+}
+
+/// `ld` and `ldu` (PTX ISA, "ld").
+pub(crate) fn ld(b: &mut Builder<'_>, form: &Form, operands: &[Operand]) -> Result<(), Refusal> {
+    let ([d, address], Some(ty)) = (operands, form.ty(0)) else {
+        return Err(Refusal::invalid("a load without type or operands"));
+    };
+    let elements = b.elements(form, d)?;
+    let mut rows = [Row::NONE; 5];
+    let mut width = Builder::type_width(ty);
+    let target = b.target(address)?;
+    for (row, element) in rows.iter_mut().zip(&elements) {
+        match b.register(element)? {
+            Some(found) => {
+                width = b.width(found).unwrap_or(width);
+                *row = found;
+            }
+            None => *row = b.destination(element, width)?,
+        }
+    }
+    if rows[..elements.len()]
+        .iter()
+        .any(|row| b.width(*row) != Some(width))
+    {
+        return Err(Refusal::invalid("a vector of registers of several widths"));
+    }
+    let count = elements.len() as u64;
+    let bytes = ty.size() * count;
+    let space = form.space();
+    match (space, target) {
+        (Space::Param, Target::Param(offset)) => {
+            let run = handler(Kind::LoadParam, ty, width, b.lanes)?;
+            if offset < 0 || offset as u64 % ty.size() != 0 || offset as u64 + bytes > b.param_bytes
+            {
+                return Err(Refusal::invalid("a load outside of the parameters"));
+            }
+            b.emit(run, &rows, &[0, 1, 2, 3], offset, flags::of(space, count));
+        }
+        (Space::Param | Space::Local | Space::Generic, Target::Frame(offset)) => {
+            let run = handler(Kind::LoadFrame, ty, width, b.lanes)?;
+            check_frame(offset, ty)?;
+            b.emit(
+                run,
+                &rows,
+                &[0, 1, 2, 3],
+                offset,
+                flags::of(Space::Local, count),
+            );
+        }
+        (_, Target::Row { row, wide, offset }) => {
+            let run = handler(Kind::Load { wide_address: wide }, ty, width, b.lanes)?;
+            rows[4] = row;
+            // Parameters of a function are local memory.
+            let space = if space == Space::Param && !b.kernel {
+                Space::Local
+            } else {
+                space
+            };
+            b.emit(
+                run,
+                &rows,
+                &[0, 1, 2, 3],
+                offset,
+                flags::of(space, count) | order_flags(form),
+            );
+        }
+        _ => {
+            return Err(Refusal::invalid(
+                "a load from another state space than its variable's",
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn check_frame(offset: i64, ty: Type) -> Result<(), Refusal> {
+    if offset < 0 || offset as u64 % ty.size() != 0 || offset > 1 << 24 {
+        return Err(Refusal::invalid("an address outside of local memory"));
+    }
+    Ok(())
+}
+
+/// `st` (PTX ISA, "st").
+pub(crate) fn st(b: &mut Builder<'_>, form: &Form, operands: &[Operand]) -> Result<(), Refusal> {
+    let ([address, value], Some(ty)) = (operands, form.ty(0)) else {
+        return Err(Refusal::invalid("a store without type or operands"));
+    };
+    let elements = b.elements(form, value)?;
+    let mut rows = [Row::NONE; 5];
+    // All elements in registers of one width; constants take it.
+    let mut width = None;
+    for element in &elements {
+        if let Some(row) = b.register(element)? {
+            width = width.or(b.width(row));
+        }
+    }
+    let width = width.unwrap_or(Builder::type_width(ty));
+    let target = b.target(address)?;
+    for (row, element) in rows.iter_mut().zip(&elements) {
+        *row = b.source(element, width)?;
+    }
+    let count = elements.len() as u64;
+    let space = form.space();
+    match (space, target) {
+        (Space::Param | Space::Local | Space::Generic, Target::Frame(offset)) => {
+            let run = handler(Kind::StoreFrame, ty, width, b.lanes)?;
+            check_frame(offset, ty)?;
+            b.emit(run, &rows, &[], offset, flags::of(Space::Local, count));
+        }
+        (Space::Const, _) | (_, Target::Param(_)) => {
+            return Err(Refusal::invalid("a store to constant memory"));
+        }
+        (_, Target::Row { row, wide, offset }) => {
+            let run = handler(Kind::Store { wide_address: wide }, ty, width, b.lanes)?;
+            rows[4] = row;
+            let space = if space == Space::Param && !b.kernel {
+                Space::Local
+            } else {
+                space
+            };
+            b.emit(
+                run,
+                &rows,
+                &[],
+                offset,
+                flags::of(space, count) | order_flags(form),
+            );
+        }
+        _ => {
+            return Err(Refusal::invalid(
+                "a store to another state space than its variable's",
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Loads a value of the frame's local memory at an offset into a register.
+pub(crate) fn load_frame(
+    b: &mut Builder<'_>,
+    ty: Type,
+    d: Row,
+    offset: i64,
+    patch: Patch,
+) -> Result<(), Refusal> {
+    let width = b.width(d).unwrap_or(Builder::type_width(ty));
+    let run = handler(Kind::LoadFrame, ty, width, b.lanes)?;
+    let rows = [d, Row::NONE, Row::NONE, Row::NONE];
+    b.emit(
+        run,
+        &rows,
+        &[0, 1, 2, 3],
+        offset,
+        flags::of(Space::Local, 1),
+    )
+    .patch = patch;
+    Ok(())
+}
+
+/// Stores a register to the frame's local memory at an offset.
+pub(crate) fn store_frame(
+    b: &mut Builder<'_>,
+    ty: Type,
+    a: Row,
+    offset: i64,
+    patch: Patch,
+) -> Result<(), Refusal> {
+    let width = b.width(a).unwrap_or(Builder::type_width(ty));
+    let run = handler(Kind::StoreFrame, ty, width, b.lanes)?;
+    b.emit(run, &[a], &[], offset, flags::of(Space::Local, 1))
+        .patch = patch;
+    Ok(())
+}
+
+/// `atom` and `red` (PTX ISA, "atom").
+pub(crate) fn atom(b: &mut Builder<'_>, form: &Form, operands: &[Operand]) -> Result<(), Refusal> {
+    use Modifier::*;
+    let ty = form.ty(0).ok_or(Refusal::Unsupported)?;
+    if form.types.len() != 1 {
+        return Err(Refusal::Unsupported);
+    }
+    let reduction = form.name == "red";
+    let discarded = Operand::Int(0);
+    let (d, rest) = if reduction {
+        (&discarded, operands)
+    } else {
+        operands.split_first().ok_or(Refusal::Unsupported)?
+    };
+    let (address, values) = rest
+        .split_first()
+        .ok_or(Refusal::invalid("an atomic operation without address"))?;
+    let operation = [Add, Min, Max, And, Or, Xor, Inc, Dec, Exch, Cas]
+        .into_iter()
+        .find(|m| form.has(*m));
+    let operation = operation.ok_or(Refusal::Unsupported)?;
+    let lanes = b.lanes;
+    macro_rules! pick {
+        ($($operation:pat, $types:pat => $op:ty;)*) => {
+            match (operation, ty) {
+                $(($operation, $types) => emit_atomic::<$op>(b, atomic::atomic::<$op>(lanes), form, d, address, values, reduction),)*
+                _ => Err(Refusal::Unsupported),
+            }
+        };
+    }
+    pick! {
+        Add, Type::U32 | Type::S32 => atomic::Add32;
+        Add, Type::U64 | Type::S64 => atomic::Add64;
+        Add, Type::F32 => atomic::AddF32;
+        Add, Type::F64 => atomic::AddF64;
+        Min, Type::U32 => atomic::MinU32;
+        Min, Type::S32 => atomic::MinS32;
+        Min, Type::U64 => atomic::MinU64;
+        Min, Type::S64 => atomic::MinS64;
+        Max, Type::U32 => atomic::MaxU32;
+        Max, Type::S32 => atomic::MaxS32;
+        Max, Type::U64 => atomic::MaxU64;
+        Max, Type::S64 => atomic::MaxS64;
+        And, Type::B32 => atomic::And32;
+        And, Type::B64 => atomic::And64;
+        Or, Type::B32 => atomic::Or32;
+        Or, Type::B64 => atomic::Or64;
+        Xor, Type::B32 => atomic::Xor32;
+        Xor, Type::B64 => atomic::Xor64;
+        Inc, Type::U32 => atomic::Inc32;
+        Dec, Type::U32 => atomic::Dec32;
+        Exch, Type::B32 => atomic::Exch32;
+        Exch, Type::B64 => atomic::Exch64;
+        Cas, Type::B16 => atomic::Cas16;
+        Cas, Type::B32 => atomic::Cas32;
+        Cas, Type::B64 => atomic::Cas64;
+    }
+}
+
+fn emit_atomic<O: AtomicOp>(
+    b: &mut Builder<'_>,
+    run: Handler,
+    form: &Form,
+    d: &Operand,
+    address: &Operand,
+    values: &[Operand],
+    reduction: bool,
+) -> Result<(), Refusal> {
+    let width = Width::of::<O::Value>();
+    let (row, offset) = match b.target(address)? {
+        Target::Row {
+            row,
+            wide: true,
+            offset,
+        } => (row, offset),
+        Target::Row {
+            row,
+            wide: false,
+            offset,
+        } => (b.widened(row)?, offset),
+        Target::Frame(_) | Target::Param(_) => {
+            return Err(Refusal::invalid("an atomic operation on local memory"));
+        }
+    };
+    let expected = if form.has(Modifier::Cas) { 2 } else { 1 };
+    if values.len() != expected {
+        return Err(Refusal::Unsupported);
+    }
+    let first = b.source(&values[0], width)?;
+    let second = match values.get(1) {
+        Some(value) => b.source(value, width)?,
+        None => first,
+    };
+    let d = if reduction {
+        b.new_register(width)?
+    } else {
+        b.destination(d, width)?
+    };
+    b.emit(
+        run,
+        &[d, row, first, second],
+        &[0],
+        offset,
+        flags::of(form.space(), 1),
+    );
+    Ok(())
+}
+
+impl Builder<'_> {
+    /// A 64-bit copy of a 32-bit row.
+    pub fn widened(&mut self, row: Row) -> Result<Row, Refusal> {
+        let d = self.new_register(Width::Double)?;
+        let run = crate::exec::lanes::op1::<super::integer::WidenU32>(self.lanes);
+        self.unguarded(|b| {
+            b.emit(run, &[d, row], &[0], 0, 0);
+        });
+        Ok(d)
+    }
+}
+
+/// `cvta` (PTX ISA, "cvta"): windows are added or taken off.
+pub(crate) fn cvta(b: &mut Builder<'_>, form: &Form, operands: &[Operand]) -> Result<(), Refusal> {
+    let [d, a] = operands else {
+        return Err(Refusal::invalid("cvta without two operands"));
+    };
+    let base = match form.space() {
+        Space::Shared => window::start(window::SHARED),
+        Space::Local => window::start(window::LOCAL),
+        Space::Param if b.kernel => window::start(window::PARAM),
+        Space::Param => window::start(window::LOCAL),
+        _ => 0,
+    };
+    if form.ty(0) == Some(Type::U32) {
+        return Err(Refusal::Unsupported);
+    }
+    let a = b.source(a, Width::Double)?;
+    let d = b.destination(d, Width::Double)?;
+    if base == 0 {
+        return b.copy(Width::Double, d, a);
+    }
+    let delta = if form.has(Modifier::To) {
+        base.wrapping_neg()
+    } else {
+        base
+    };
+    let delta = b.constant(Width::Double, delta)?;
+    let run = crate::exec::lanes::op2::<super::integer::Add64>(b.lanes);
+    b.emit(run, &[d, a, delta], &[0], 0, 0);
+    Ok(())
+}
+
+/// `isspacep`
+pub(crate) fn isspacep(
+    b: &mut Builder<'_>,
+    form: &Form,
+    operands: &[Operand],
+) -> Result<(), Refusal> {
+    let [d, a] = operands else {
+        return Err(Refusal::invalid("isspacep without two operands"));
+    };
+    let a = b.source(a, Width::Double)?;
+    let d = b.destination(d, Width::Predicate)?;
+    let run = access::is_space(b.lanes);
+    b.emit(run, &[d, a], &[0], 0, flags::of(form.space(), 1));
+    Ok(())
+}
+
+/// `membar`, `fence` and everything that orders memory.
+pub(crate) fn fence(
+    b: &mut Builder<'_>,
+    _form: &Form,
+    _operands: &[Operand],
+) -> Result<(), Refusal> {
+    let run = control::memory_fence(b.lanes);
+    b.emit(run, &[], &[], 0, 0);
+    Ok(())
+}
+
+/// `prefetch`, `discard` and other hints.
+pub(crate) fn hint(
+    _b: &mut Builder<'_>,
+    _form: &Form,
+    _operands: &[Operand],
+) -> Result<(), Refusal> {
+    Ok(())
+}
