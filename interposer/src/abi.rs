@@ -59,10 +59,6 @@ impl<T> Out<T> {
         Ok(unsafe { self.0.read_unaligned() })
     }
 
-    pub(crate) fn as_ptr(self) -> *mut T {
-        self.0
-    }
-
     /// The place of a C caller that wants no result.
     pub(crate) fn null() -> Self {
         Out(std::ptr::null_mut())
@@ -189,6 +185,14 @@ impl In<u8> {
 pub(crate) struct Text(*const c_char);
 
 impl Text {
+    /// The name of something. An empty one is `cudaErrorInvalidValue` too.
+    pub(crate) fn name(self) -> Result<&'static str> {
+        match self.get()? {
+            "" => Err(error::INVALID_VALUE),
+            name => Ok(name),
+        }
+    }
+
     /// The string. Null or not UTF-8 is `cudaErrorInvalidValue`.
     pub(crate) fn get(self) -> Result<&'static str> {
         if self.0.is_null() {

@@ -181,6 +181,9 @@ impl Context {
 
     /// The context of a `CUcontext`.
     pub(crate) fn named(handle: u64) -> Result<Self> {
+        if handle == 0 {
+            return Err(error::INVALID_VALUE);
+        }
         let offset = handle.wrapping_sub(CONTEXT_HANDLES);
         let context = Context {
             ordinal: (offset / 16 % 16) as u32,
@@ -249,6 +252,9 @@ pub(crate) fn release_primary(device: &Device) -> Result<()> {
             .checked_sub(1)
             .ok_or(error::INVALID_CONTEXT)?;
         state.active = state.retained != 0 || state.in_use;
+        if !state.active {
+            *state = DeviceState::default();
+        }
     }
     clear_if_unused(device)
 }

@@ -17,6 +17,7 @@ statuses! {
     FILE_NOT_FOUND,
     HOST_MEMORY_ALREADY_REGISTERED,
     HOST_MEMORY_NOT_REGISTERED,
+    ILLEGAL_STATE,
     INVALID_CONFIGURATION,
     INVALID_CONTEXT,
     INVALID_DEVICE,
@@ -32,6 +33,7 @@ statuses! {
     NOT_FOUND,
     /// Also what a forked child of a process with a session gets (`cudaErrorInitializationError`).
     NOT_INITIALIZED,
+    NOT_PERMITTED,
     NOT_READY,
     NOT_SUPPORTED,
     NO_DEVICE,

@@ -219,6 +219,12 @@ pub(crate) fn set_attribute(function: &Function, attribute: u32, value: i32) -> 
             }
             function.carveout.store(value, Ordering::Relaxed);
         }
+        // A cluster of one block is what there is. Leave for larger ones, and a preference for
+        // their scheduling, change nothing.
+        11..=13 if matches!(value, 0 | 1) => return Ok(()),
+        14 => return Ok(()),
+        15 if matches!(value, 0..=2) => return Ok(()),
+        11..=13 if value > 1 => return Err(error::unsupported("thread block clusters")),
         _ => return Err(error::INVALID_VALUE),
     }
     session::get()?.post(&Command::FunctionSetAttribute {

@@ -60,7 +60,10 @@ pub(crate) fn read(attributes: In<Attribute>, count: u32) -> Result<Wanted> {
             7 | 12 => wanted.event = Some(first),
             // An updatable node is for graphs.
             13 if first as u32 == 0 => {}
-            id => return Err(unsupported(&format!("launch attribute {id}"))),
+            13 | 15 => {
+                return Err(unsupported(&format!("launch attribute {}", attribute.id)));
+            }
+            _ => return Err(error::INVALID_VALUE),
         }
     }
     Ok(wanted)
@@ -99,9 +102,10 @@ mod tests {
         assert!(outcome(2, [1, 0]).unwrap().cooperative);
         assert_eq!(outcome(7, [0x77, 0]).unwrap().event, Some(0x77));
         assert_eq!(outcome(12, [0x77, 0]).unwrap().event, Some(0x77));
-        for (id, words) in [(4, [1 << 32 | 2, 1]), (13, [1, 0]), (999, [0, 0])] {
+        for (id, words) in [(4, [1 << 32 | 2, 1]), (13, [1, 0]), (15, [1, 0])] {
             assert_eq!(outcome(id, words), Err(error::NOT_SUPPORTED), "{id}");
         }
+        assert_eq!(outcome(17, [0, 0]), Err(error::INVALID_VALUE));
     }
 
     #[test]

@@ -152,6 +152,20 @@ pub(crate) fn classify(address: u64) -> Memory {
     Memory::Pageable
 }
 
+/// A number that no other allocation of the process has or had; of memory that is not allocated
+/// (variables, registered memory) its address.
+pub(crate) fn identity(address: u64) -> u64 {
+    let found = match classify(address) {
+        Memory::Device { device, .. } => device.memory.heap.lock().identity(address),
+        Memory::Window { .. } => HOST.get().and_then(|host| {
+            let offset = address.wrapping_sub(host.base);
+            host.heap.lock().offsets.identity(offset)
+        }),
+        Memory::Stray | Memory::Pageable => None,
+    };
+    found.unwrap_or(address)
+}
+
 /// Allocates device memory (`cudaMalloc`). Size 0 gives a null pointer, as CUDA does.
 pub(crate) fn allocate(device: &'static Device, size: u64) -> Result<u64> {
     reserve(device, size, |address| Command::MemAlloc {
@@ -344,17 +358,19 @@ pub(crate) fn allocate_managed(device: &Device, size: u64, flags: u32) -> Result
 }
 
 /// The flags of pinned or registered memory. All pinned memory is mapped, because addresses are
-/// unified.
+/// unified, and that it is portable goes without saying.
 pub(crate) fn host_flags(address: u64) -> Result<u32> {
     /// `cudaHostAllocMapped`, `CU_MEMHOSTALLOC_DEVICEMAP`
     const MAPPED: u32 = 2;
+    /// `cudaHostAllocPortable`, `CU_MEMHOSTALLOC_PORTABLE`
+    const PORTABLE: u32 = 1;
     if let Memory::Window {
         kind: HostMemory::Pinned,
         flags,
         ..
     } = classify(address)
     {
-        return Ok(flags | MAPPED);
+        return Ok(flags & !PORTABLE | MAPPED);
     }
     let (_, _, flags) = registered(address).ok_or(error::INVALID_VALUE)?;
     Ok(flags)

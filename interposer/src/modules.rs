@@ -77,7 +77,7 @@ static LOOKED_UP: LazyLock<RwLock<Functions>> = LazyLock::new(RwLock::default);
 #[derive(Clone, Copy)]
 struct Open {
     module: Module,
-    /// Whether it belongs to a library, which alone may unload it.
+    /// Whether it is a library's or was registered, which the program may not unload.
     of_library: bool,
 }
 
@@ -126,10 +126,20 @@ pub(crate) fn unload(module: Module) -> Result<()> {
     session::get()?.post(&Command::ModuleUnload { module: module.id })
 }
 
-/// Gives the program a handle of a module (`CUmodule`).
-pub(crate) fn open(module: Module, of_library: bool) -> u64 {
+/// Gives the program a handle of a module that it loaded (`CUmodule`).
+pub(crate) fn open(module: Module) -> u64 {
+    let of_library = false;
     let handle = module.handle();
     OPEN.write().insert(handle, Open { module, of_library });
+    handle
+}
+
+/// The handle of a module, which is a library's or was registered if the program did not load it.
+pub(crate) fn handle_of(module: Module) -> u64 {
+    let of_library = true;
+    let handle = module.handle();
+    let mut open = OPEN.write();
+    open.entry(handle).or_insert(Open { module, of_library });
     handle
 }
 
@@ -139,19 +149,14 @@ pub(crate) fn opened(handle: u64) -> Result<Module> {
     found.map(|open| open.module).ok_or(error::INVALID_HANDLE)
 }
 
-/// The handle of a module that the program may name.
-pub(crate) fn handle_of(module: Module) -> Result<u64> {
-    let handle = module.handle();
-    let known = OPEN.read().contains_key(&handle);
-    known.then_some(handle).ok_or(error::NOT_SUPPORTED)
-}
-
 /// `cuModuleUnload`. The module of a library goes with its library.
 pub(crate) fn close(handle: u64) -> Result<()> {
     let found = OPEN.read().get(&handle).copied();
-    match found {
-        Some(open) if !open.of_library => unload(open.module),
-        _ => Err(error::INVALID_HANDLE),
+    match found.ok_or(error::INVALID_HANDLE)? {
+        Open {
+            of_library: true, ..
+        } => Err(error::NOT_PERMITTED),
+        Open { module, .. } => unload(module),
     }
 }
 

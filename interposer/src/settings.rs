@@ -15,9 +15,24 @@ pub(crate) const NEWEST: i32 = 13000;
 const PCI: [u32; 3] = [50, 33, 34];
 
 /// What a limit is before a program sets it (`CUlimit`, `cudaLimit`): stack size, printf buffer,
-/// heap, depth of synchronization and number of launches from kernels, L2 fetch granularity,
-/// persisting L2.
-const LIMITS: [u64; 7] = [1024, 1 << 20, 8 << 20, 2, 2048, 64, 0];
+/// heap, depth of synchronization (which devices since compute capability 9.0 do not have) and
+/// number of launches from kernels, L2 fetch granularity, persisting L2; what is not here belongs
+/// to graphics interoperation.
+const LIMITS: [Option<u64>; 10] = [
+    Some(1024),
+    Some(1 << 20),
+    Some(8 << 20),
+    None,
+    Some(2048),
+    Some(64),
+    Some(0),
+    None,
+    None,
+    None,
+];
+const STACK_SIZE: u32 = 0;
+/// Stacks are multiples of this.
+const STACK_ALIGN: u64 = 16;
 
 /// The version of the driver: that of the device side, or ours where it has no device.
 pub(crate) fn driver_version() -> Result<i32> {
@@ -34,7 +49,7 @@ pub(crate) fn attribute(device: &Device, number: u32) -> Result<i32> {
 }
 
 fn default_limit(limit: u32) -> Result<u64> {
-    let default = LIMITS.get(limit as usize).copied();
+    let default = LIMITS.get(limit as usize).ok_or(error::INVALID_VALUE)?;
     default.ok_or(error::UNSUPPORTED_LIMIT)
 }
 
@@ -48,6 +63,11 @@ pub(crate) fn limit(device: &Device, limit: u32) -> Result<u64> {
 /// Sets a limit. The value is a request; what a device makes of it is its own affair.
 pub(crate) fn set_limit(device: &Device, limit: u32, value: u64) -> Result<()> {
     default_limit(limit)?;
+    let value = match limit {
+        STACK_SIZE => value.checked_next_multiple_of(STACK_ALIGN),
+        _ => Some(value),
+    };
+    let value = value.ok_or(error::INVALID_VALUE)?;
     let mut state = device.state.lock();
     state.limits.retain(|&(number, _)| number != limit);
     state.limits.push((limit, value));

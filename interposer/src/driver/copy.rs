@@ -123,7 +123,7 @@ enum Kind {
 
 impl Side3d {
     /// The first byte of the box and the pitches of its rows and slices. A pitch of 0 stands for
-    /// rows without gaps, a height of 0 (allowed for one slice) for slices without gaps.
+    /// rows without gaps, a height of 0 for slices without gaps; the level of detail is for arrays.
     fn locate(&self, extent: Extent, max_pitch: u64) -> Result<(Kind, Side)> {
         let (kind, base) = match self.kind {
             HOST => (Kind::Host, self.host),
@@ -132,9 +132,6 @@ impl Side3d {
             ARRAY => return Err(unsupported("copies from and to CUDA arrays")),
             _ => return Err(error::INVALID_VALUE),
         };
-        if self.level != 0 || self.reserved != 0 {
-            return Err(error::INVALID_VALUE);
-        }
         let (x, y, z) = (self.x as u64, self.y as u64, self.z as u64);
         let width = x.checked_add(extent.width).ok_or(error::INVALID_VALUE)?;
         let rows = y.checked_add(extent.height).ok_or(error::INVALID_VALUE)?;
@@ -143,7 +140,7 @@ impl Side3d {
             pitch => pitch,
         };
         let height = match self.height as u64 {
-            0 if extent.depth == 1 => rows,
+            0 => rows,
             height => height,
         };
         if row < width || row > max_pitch || height < rows {
@@ -332,15 +329,6 @@ mod tests {
                 height: 3,
                 ..side()
             },
-            Side3d {
-                height: 0,
-                ..side()
-            },
-            Side3d { level: 1, ..side() },
-            Side3d {
-                reserved: 1,
-                ..side()
-            },
             Side3d { kind: 0, ..side() },
             Side3d { kind: 5, ..side() },
             Side3d {
@@ -374,8 +362,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pitch_of_zero_stands_for_rows_without_gaps() {
-        let one_slice = Extent { depth: 1, ..EXTENT };
+    fn zeros_stand_for_rows_and_slices_without_gaps() {
         let side = Side3d {
             x: 0,
             y: 0,
@@ -384,7 +371,7 @@ mod tests {
             height: 0,
             ..side()
         };
-        let (_, found) = side.locate(one_slice, u64::MAX).unwrap();
+        let (_, found) = side.locate(EXTENT, u64::MAX).unwrap();
         assert_eq!(found.pitch, Pitch { row: 8, slice: 24 });
     }
 }

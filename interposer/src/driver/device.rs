@@ -164,9 +164,10 @@ export! { initialized:
         value.present()?;
         contexts::device(device)?;
         contexts::device(peer)?;
-        match ATTRIBUTES.contains(&attribute) && device != peer {
-            true => value.set(0),
+        match ATTRIBUTES.contains(&attribute) {
             false => Err(error::INVALID_VALUE),
+            true if device == peer => Err(error::INVALID_DEVICE),
+            true => value.set(0),
         }
     }
 }

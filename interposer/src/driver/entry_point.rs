@@ -25,6 +25,11 @@ const VERSION_NOT_SUFFICIENT: u32 = 2;
 
 /// Looks an entry point up; what became of it, where it was not found.
 fn look_up(name: &str, version: u32, per_thread: bool) -> std::result::Result<*const c_void, u32> {
+    // Names are looked for without the signs of their generation and stream.
+    let (_, suffix) = name.rsplit_once('_').unwrap_or((name, ""));
+    if matches!(suffix, "v2" | "v3" | "v4" | "ptsz" | "ptds") {
+        return Err(SYMBOL_NOT_FOUND);
+    }
     match vcuda_api::driver_entry(name, version, per_thread) {
         Some(function) => stubs::address_of(function.name).ok_or(SYMBOL_NOT_FOUND),
         None => match vcuda_api::driver_entry(name, u32::MAX, per_thread) {
@@ -34,6 +39,8 @@ fn look_up(name: &str, version: u32, per_thread: bool) -> std::result::Result<*c
     }
 }
 
+/// Finds the function that a name, a release and flags mean. What is not there is told by `status`
+/// and a null pointer, and is no error.
 fn find(
     name: Text,
     out: Out<*const c_void>,
@@ -41,27 +48,16 @@ fn find(
     flags: u64,
     status: Out<u32>,
 ) -> Result<()> {
-    out.set(std::ptr::null())?;
+    out.present()?;
     let name = name.get()?;
-    let per_thread = match flags {
-        0 | LEGACY_STREAM => false,
-        PER_THREAD_STREAM => true,
-        _ => return Err(error::INVALID_VALUE),
-    };
-    if version > settings::NEWEST {
+    if version > settings::NEWEST || flags & !(LEGACY_STREAM | PER_THREAD_STREAM) != 0 {
         return Err(error::INVALID_VALUE);
     }
-    let version = u32::try_from(version).map_err(|_| error::INVALID_VALUE)?;
-    match look_up(name, version, per_thread) {
-        Ok(address) => {
-            status.set_if_wanted(SUCCESS);
-            out.set(address)
-        }
-        Err(why) => {
-            status.set_if_wanted(why);
-            Err(error::NOT_FOUND)
-        }
-    }
+    // As in the driver, a negative version is newer than any.
+    let version = u32::try_from(version).unwrap_or(u32::MAX);
+    let found = look_up(name, version, flags & PER_THREAD_STREAM != 0);
+    status.set_if_wanted(found.err().unwrap_or(SUCCESS));
+    out.set(found.unwrap_or(std::ptr::null()))
 }
 
 export! { driver:
@@ -100,6 +96,11 @@ mod tests {
     fn a_name_that_is_not_found_says_why() {
         assert_eq!(look_up("cuNo", 12000, false), Err(SYMBOL_NOT_FOUND));
         assert_eq!(look_up("cudaMalloc", 12000, false), Err(SYMBOL_NOT_FOUND));
+        assert_eq!(
+            look_up("cuMemAlloc_v2", 12000, false),
+            Err(SYMBOL_NOT_FOUND)
+        );
+        assert_eq!(look_up("", 12000, false), Err(SYMBOL_NOT_FOUND));
         assert_eq!(
             look_up("cuLaunchKernelEx", 9000, false),
             Err(VERSION_NOT_SUFFICIENT)

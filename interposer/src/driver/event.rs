@@ -27,9 +27,11 @@ export! { initialized:
     /// `cuEventRecordWithFlags` — CUDA Driver API 11.1, Event Management. `CU_EVENT_RECORD_EXTERNAL`
     /// is for streams that are being captured.
     fn cuEventRecordWithFlags / cuEventRecordWithFlags_ptsz(event: u64, stream: u64, flags: u32) {
+        const EXTERNAL: u32 = 1;
         contexts::bound()?;
         match flags {
             0 => streams::record_event(event, stream),
+            EXTERNAL => Err(error::ILLEGAL_STATE),
             _ => Err(error::INVALID_VALUE),
         }
     }

@@ -88,7 +88,7 @@ export! { initialized:
     fn cuFuncGetModule(out: Out<u64>, function: u64) {
         out.present()?;
         let function = find(contexts::bound()?, function)?;
-        out.set(modules::handle_of(function.module)?)
+        out.set(modules::handle_of(function.module))
     }
 
     /// `cuFuncGetParamInfo` — CUDA Driver API 12.4, Execution Control.

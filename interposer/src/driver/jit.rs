@@ -10,7 +10,6 @@ use std::time::Duration;
 use vcuda_protocol::ModuleInfo;
 
 use crate::abi::{In, Out};
-use crate::error::unsupported;
 use crate::{Result, error};
 
 const WALL_TIME: u32 = 2;
@@ -18,7 +17,7 @@ const INFO_LOG_BUFFER: u32 = 3;
 const INFO_LOG_BUFFER_SIZE: u32 = 4;
 const ERROR_LOG_BUFFER: u32 = 5;
 const ERROR_LOG_BUFFER_SIZE: u32 = 6;
-/// Addresses for symbols that the image leaves open: names, addresses, count.
+/// Addresses for symbols that the image leaves open (names, addresses, count) are for the linker.
 const GLOBAL_SYMBOLS: std::ops::RangeInclusive<u32> = 17..=19;
 /// `CU_JIT_NUM_OPTIONS` of CUDA 13.0
 const COUNT: u32 = 35;
@@ -77,9 +76,7 @@ impl Options {
                 INFO_LOG_BUFFER_SIZE => options.info.size = Some(value),
                 ERROR_LOG_BUFFER => options.error.buffer = Some(value.cast::<Out<c_char>>().get()?),
                 ERROR_LOG_BUFFER_SIZE => options.error.size = Some(value),
-                key if GLOBAL_SYMBOLS.contains(&key) => {
-                    return Err(unsupported("CU_JIT_GLOBAL_SYMBOL_NAMES"));
-                }
+                key if GLOBAL_SYMBOLS.contains(&key) => return Err(error::INVALID_VALUE),
                 _ => {}
             }
         }
@@ -174,6 +171,6 @@ mod tests {
             read(&[u32::MAX], &mut [0]).err(),
             Some(error::INVALID_VALUE)
         );
-        assert_eq!(read(&[17], &mut [0]).err(), Some(error::NOT_SUPPORTED));
+        assert_eq!(read(&[17], &mut [0]).err(), Some(error::INVALID_VALUE));
     }
 }

@@ -101,7 +101,7 @@ export! { initialized:
     /// `cuLibraryGetKernel` — CUDA Driver API 12.0, Library Management.
     fn cuLibraryGetKernel(out: Out<u64>, library: u64, name: Text) {
         out.present()?;
-        let name = name.get()?;
+        let name = name.name()?;
         out.set(libraries::find(somewhere()?, library, name)?)
     }
 
@@ -109,13 +109,13 @@ export! { initialized:
     fn cuLibraryGetModule(out: Out<u64>, library: u64) {
         out.present()?;
         let device = contexts::bound()?;
-        out.set(modules::open(libraries::opened(library)?.module(device)?, true))
+        out.set(modules::handle_of(libraries::opened(library)?.module(device)?))
     }
 
     /// `cuLibraryGetGlobal` — CUDA Driver API 12.0, Library Management. Either pointer may be null.
     fn cuLibraryGetGlobal(address: Out<u64>, size: Out<usize>, library: u64, name: Text) {
-        let name = name.get()?;
         let device = contexts::bound()?;
+        let name = name.name()?;
         let module = libraries::opened(library)?.module(device)?;
         let global = modules::global(device, module, name)?;
         address.set_if_wanted(global.address);

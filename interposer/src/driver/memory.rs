@@ -14,7 +14,8 @@ const HOST_ALLOC_FLAGS: u32 = 7;
 /// `CU_MEMHOSTREGISTER_PORTABLE` | `..._DEVICEMAP` | `..._IOMEMORY` | `..._READ_ONLY`
 const HOST_REGISTER_FLAGS: u32 = 15;
 
-/// Unlike the Runtime API, the driver refuses to allocate nothing.
+/// Unlike the Runtime API, the driver refuses to allocate nothing on a device, but for allocations
+/// on a stream.
 fn some(size: usize) -> Result<u64> {
     match size {
         0 => Err(error::INVALID_VALUE),
@@ -23,13 +24,13 @@ fn some(size: usize) -> Result<u64> {
 }
 
 fn allocate_host(out: Out<u64>, size: usize, flags: u32) -> Result<()> {
-    out.present()?;
     let device = contexts::bound()?;
+    out.present()?;
     if flags & !HOST_ALLOC_FLAGS != 0 {
         return Err(error::INVALID_VALUE);
     }
     let kind = HostMemory::Pinned;
-    out.set(memory::allocate_host(device, some(size)?, kind, flags)?)
+    out.set(memory::allocate_host(device, size as u64, kind, flags)?)
 }
 
 fn register(address: u64, size: usize, flags: u32) -> Result<()> {
@@ -43,26 +44,27 @@ fn register(address: u64, size: usize, flags: u32) -> Result<()> {
 export! { initialized:
     /// `cuMemGetInfo_v2` — CUDA Driver API, Memory Management.
     fn cuMemGetInfo_v2(free: Out<usize>, total: Out<usize>) {
+        let device = contexts::bound()?;
         free.present()?;
         total.present()?;
-        let info = memory::info(contexts::bound()?)?;
+        let info = memory::info(device)?;
         free.set(info.free as usize)?;
         total.set(info.total as usize)
     }
 
     /// `cuMemAlloc_v2` — CUDA Driver API, Memory Management.
     fn cuMemAlloc_v2(out: Out<u64>, size: usize) {
-        out.present()?;
         let device = contexts::bound()?;
+        out.present()?;
         out.set(memory::allocate(device, some(size)?)?)
     }
 
     /// `cuMemAllocPitch_v2` — CUDA Driver API, Memory Management. `element` is the size of what the
     /// program will read at once.
     fn cuMemAllocPitch_v2(out: Out<u64>, pitch: Out<usize>, width: usize, height: usize, element: u32) {
+        let device = contexts::bound()?;
         out.present()?;
         pitch.present()?;
-        let device = contexts::bound()?;
         if !matches!(element, 4 | 8 | 16) {
             return Err(error::INVALID_VALUE);
         }
@@ -71,8 +73,12 @@ export! { initialized:
         pitch.set(row as usize)
     }
 
-    /// `cuMemFree_v2` — CUDA Driver API, Memory Management.
+    /// `cuMemFree_v2` — CUDA Driver API, Memory Management. A null pointer is no error, even
+    /// without a context.
     fn cuMemFree_v2(address: u64) {
+        if address == 0 {
+            return Ok(());
+        }
         contexts::bound()?;
         memory::free(address)
     }
@@ -102,6 +108,9 @@ export! { initialized:
 
     /// `cuMemFreeHost` — CUDA Driver API, Memory Management.
     fn cuMemFreeHost(address: u64) {
+        if address == 0 {
+            return Ok(());
+        }
         contexts::bound()?;
         memory::free_host(address, HostMemory::Pinned)
     }
@@ -109,8 +118,8 @@ export! { initialized:
     /// `cuMemHostGetDevicePointer_v2` — CUDA Driver API, Memory Management. No flags are defined.
     /// Memory that was registered stays where the device does not see it.
     fn cuMemHostGetDevicePointer_v2(out: Out<u64>, address: u64, flags: u32) {
-        out.present()?;
         contexts::bound()?;
+        out.present()?;
         match memory::classify(address) {
             _ if flags != 0 => Err(error::INVALID_VALUE),
             Memory::Window { .. } => out.set(address),
@@ -123,8 +132,8 @@ export! { initialized:
 
     /// `cuMemHostGetFlags` — CUDA Driver API, Memory Management.
     fn cuMemHostGetFlags(out: Out<u32>, address: u64) {
-        out.present()?;
         contexts::bound()?;
+        out.present()?;
         out.set(memory::host_flags(address)?)
     }
 
@@ -141,22 +150,27 @@ export! { initialized:
 
     /// `cuMemAllocManaged` — CUDA Driver API, Memory Management.
     fn cuMemAllocManaged(out: Out<u64>, size: usize, flags: u32) {
-        out.present()?;
         let device = contexts::bound()?;
+        out.present()?;
         out.set(memory::allocate_managed(device, size as u64, flags)?)
     }
 
     /// `cuMemAllocAsync` — CUDA Driver API, Stream Ordered Memory Allocator.
     fn cuMemAllocAsync / cuMemAllocAsync_ptsz(out: Out<u64>, size: usize, stream: u64) {
-        out.present()?;
         contexts::bound()?;
+        out.present()?;
         let device = contexts::device(streams::entry(stream)?.ordinal as i32)?;
-        out.set(memory::allocate_on(device, streams::resolve(stream)?, some(size)?)?)
+        let stream = streams::resolve(stream)?;
+        out.set(memory::allocate_on(device, stream, size as u64)?)
     }
 
     /// `cuMemFreeAsync` — CUDA Driver API, Stream Ordered Memory Allocator.
     fn cuMemFreeAsync / cuMemFreeAsync_ptsz(address: u64, stream: u64) {
         contexts::bound()?;
-        memory::free_on(streams::resolve(stream)?, address)
+        let stream = streams::resolve(stream)?;
+        match address {
+            0 => Ok(()),
+            _ => memory::free_on(stream, address),
+        }
     }
 }

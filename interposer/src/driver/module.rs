@@ -30,21 +30,21 @@ fn load(device: &Device, image: &[u8], options: &Options) -> Result<Module> {
 }
 
 fn load_at(out: Out<u64>, image: In<u8>, options: &Options) -> Result<()> {
-    out.present()?;
     let device = contexts::bound()?;
+    out.present()?;
     // SAFETY: by the contract of the functions that load a module the pointer is null or leads to a
     // cubin, a fat binary or PTX text.
     let image = unsafe { modules::image_at(image.as_ptr().cast()) }?;
-    out.set(modules::open(load(device, image, options)?, false))
+    out.set(modules::open(load(device, image, options)?))
 }
 
 export! { initialized:
     /// `cuModuleLoad` — CUDA Driver API, Module Management: from a file.
     fn cuModuleLoad(out: Out<u64>, path: Text) {
-        out.present()?;
         let device = contexts::bound()?;
+        out.present()?;
         let image = read(path)?;
-        out.set(modules::open(load(device, &image, &Options::default())?, false))
+        out.set(modules::open(load(device, &image, &Options::default())?))
     }
 
     /// `cuModuleLoadData` — CUDA Driver API, Module Management.
@@ -77,16 +77,20 @@ export! { initialized:
 
     /// `cuModuleGetFunction` — CUDA Driver API, Module Management.
     fn cuModuleGetFunction(out: Out<u64>, module: u64, name: Text) {
-        out.present()?;
-        let name = name.get()?;
         contexts::bound()?;
+        out.present()?;
+        let name = name.name()?;
         out.set(modules::function(modules::opened(module)?, name)?.handle())
     }
 
-    /// `cuModuleGetGlobal_v2` — CUDA Driver API, Module Management. Either pointer may be null.
+    /// `cuModuleGetGlobal_v2` — CUDA Driver API, Module Management. One of the pointers may be
+    /// null.
     fn cuModuleGetGlobal_v2(address: Out<u64>, size: Out<usize>, module: u64, name: Text) {
-        let name = name.get()?;
         contexts::bound()?;
+        let name = name.name()?;
+        if address.is_null() && size.is_null() {
+            return Err(error::INVALID_VALUE);
+        }
         let module = modules::opened(module)?;
         let device = contexts::device(module.ordinal as i32)?;
         let global = modules::global(device, module, name)?;

@@ -44,10 +44,11 @@ enum Value {
 
 impl Value {
     /// What an attribute of memory that CUDA does not know is.
-    fn none(attribute: u32) -> Result<Self> {
+    fn none(attribute: u32, address: u64) -> Result<Self> {
         use attribute::*;
         Ok(match attribute {
-            CONTEXT | DEVICE_POINTER | HOST_POINTER | BUFFER_ID | RANGE_START | RANGE_SIZE
+            HOST_POINTER => Value::Long(address),
+            CONTEXT | DEVICE_POINTER | BUFFER_ID | RANGE_START | RANGE_SIZE
             | ALLOWED_HANDLE_TYPES | MEMPOOL | MAPPING_SIZE | MAPPING_BASE | MEMORY_BLOCK_ID => {
                 Value::Long(0)
             }
@@ -137,22 +138,20 @@ impl Known {
             MEMORY_TYPE => Value::Word(TYPES[usize::from(!self.host || self.managed)]),
             DEVICE_POINTER => Value::Long(allowed(self.device, address)?),
             HOST_POINTER => Value::Long(allowed(self.host, address)?),
-            IS_MANAGED => Value::Word(self.managed.into()),
+            BUFFER_ID | MEMORY_BLOCK_ID => Value::Long(memory::identity(address)),
+            IS_MANAGED | SYNC_MEMOPS => Value::Word(self.managed.into()),
             DEVICE_ORDINAL => Value::Word(self.ordinal),
             RANGE_START | MAPPING_BASE => Value::Long(self.start),
             RANGE_SIZE | MAPPING_SIZE => Value::Long(self.len),
             MAPPED => Value::Word(self.device.into()),
             ACCESS_FLAGS => Value::Word(if self.device { READ_WRITE } else { 0 }),
             // There is none of this: the answer is no.
-            SYNC_MEMOPS
-            | IS_LEGACY_IPC_CAPABLE
+            IS_LEGACY_IPC_CAPABLE
             | IS_RDMA_CAPABLE
             | IS_DECOMPRESS_CAPABLE
             | ALLOWED_HANDLE_TYPES
-            | MEMPOOL => Value::none(attribute)?,
-            P2P_TOKENS | BUFFER_ID | MEMORY_BLOCK_ID => {
-                return Err(unsupported(&format!("CUpointer_attribute {attribute}")));
-            }
+            | MEMPOOL => Value::none(attribute, address)?,
+            P2P_TOKENS => return Err(unsupported("CU_POINTER_ATTRIBUTE_P2P_TOKENS")),
             _ => return Err(error::INVALID_VALUE),
         })
     }
@@ -175,7 +174,7 @@ export! { initialized:
     }
 
     /// `cuPointerGetAttributes` — CUDA Driver API, Unified Addressing. An attribute that the memory
-    /// does not have is zero, and no error; so are all attributes of memory that CUDA does not know.
+    /// does not have is zero, and no error; so are the attributes of memory that CUDA does not know.
     fn cuPointerGetAttributes(count: u32, attributes: In<u32>, out: In<Out<u8>>, address: u64) {
         if count == 0 {
             return Err(error::INVALID_VALUE);
@@ -183,9 +182,13 @@ export! { initialized:
         let known = know(address);
         for index in 0..count as usize {
             let (attribute, out) = (attributes.at(index)?, out.at(index)?);
-            let none = Value::none(attribute)?;
-            let value = known.as_ref().and_then(|k| k.value(attribute, address).ok());
-            value.unwrap_or(none).store(out)?;
+            let value = match &known {
+                Some(known) => known
+                    .value(attribute, address)
+                    .or_else(|_| Value::none(attribute, 0)),
+                None => Value::none(attribute, address),
+            };
+            value?.store(out)?;
         }
         Ok(())
     }
@@ -208,7 +211,7 @@ mod tests {
         // Not the context: it asks for the device.
         for attribute in (1..=30).filter(|&a| a != attribute::CONTEXT) {
             let width = |value: Value| matches!(value, Value::Long(_));
-            match (Value::none(attribute), device.value(attribute, 0x1008)) {
+            match (Value::none(attribute, 0), device.value(attribute, 0x1008)) {
                 (Ok(none), Ok(value)) => assert_eq!(width(none), width(value), "{attribute}"),
                 (Err(_), Ok(_)) => panic!("{attribute} has a value, but no width"),
                 _ => {}
@@ -230,6 +233,7 @@ mod tests {
         assert_eq!(value(attribute::MEMORY_TYPE), Ok(Value::Word(2)));
         assert_eq!(value(attribute::HOST_POINTER), Ok(Value::Long(0x1010)));
         assert_eq!(value(attribute::RANGE_START), Ok(Value::Long(0x1000)));
+        assert_eq!(value(attribute::SYNC_MEMOPS), Ok(Value::Word(1)));
         assert_eq!(value(attribute::DEVICE_ORDINAL), Ok(Value::Word(1)));
         assert_eq!(value(99), Err(error::INVALID_VALUE));
     }

@@ -2,16 +2,26 @@
 //! Hands out ranges of an address space: device addresses, and offsets in the shared window.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicU64, Ordering};
 
-/// A range of addresses, best fit, with the live allocations in it.
+/// Counts the allocations of all heaps.
+static ALLOCATIONS: AtomicU64 = AtomicU64::new(0);
+
+#[derive(Clone, Copy, Debug)]
+struct Allocation {
+    /// As it was asked for.
+    len: u64,
+    identity: u64,
+}
+
+/// A range of addresses, best fit, with the live allocations in it, by address.
 #[derive(Debug)]
 pub(crate) struct Heap {
     align: u64,
     /// Free ranges by address, and the same by length.
     free: BTreeMap<u64, u64>,
     by_len: BTreeSet<(u64, u64)>,
-    /// Live allocations: address, requested length.
-    live: BTreeMap<u64, u64>,
+    live: BTreeMap<u64, Allocation>,
     used: u64,
     limit: u64,
 }
@@ -57,14 +67,15 @@ impl Heap {
         let &(found, address) = self.by_len.range((need, 0)..).next()?;
         self.remove_free(address);
         self.add_free(address + need, found - need);
-        self.live.insert(address, len);
+        let identity = ALLOCATIONS.fetch_add(1, Ordering::Relaxed) + 1;
+        self.live.insert(address, Allocation { len, identity });
         self.used += need;
         Some(address)
     }
 
     /// Frees what starts at `address`; returns its length. `None`: nothing starts there.
     pub(crate) fn free(&mut self, address: u64) -> Option<u64> {
-        let len = self.live.remove(&address)?;
+        let len = self.live.remove(&address)?.len;
         let mut size = self.footprint(len)?;
         let mut start = address;
         self.used -= size;
@@ -85,8 +96,18 @@ impl Heap {
 
     /// The live allocation that holds `address`: its start and length.
     pub(crate) fn find(&self, address: u64) -> Option<(u64, u64)> {
-        let (&start, &len) = self.live.range(..=address).next_back()?;
-        (address - start < len.max(1)).then_some((start, len))
+        let (start, allocation) = self.holding(address)?;
+        Some((start, allocation.len))
+    }
+
+    /// The number of the live allocation that holds `address`, which no other ever has.
+    pub(crate) fn identity(&self, address: u64) -> Option<u64> {
+        Some(self.holding(address)?.1.identity)
+    }
+
+    fn holding(&self, address: u64) -> Option<(u64, Allocation)> {
+        let (&start, &allocation) = self.live.range(..=address).next_back()?;
+        (address - start < allocation.len.max(1)).then_some((start, allocation))
     }
 
     /// Forgets all allocations; returns where they were.
@@ -131,6 +152,17 @@ mod tests {
         assert_eq!(heap.find(a + 699), Some((a, 700)));
         assert_eq!(heap.find(a + 700), None);
         assert_eq!(heap.free(a + 1), None);
+    }
+
+    #[test]
+    fn an_address_that_is_used_again_is_another_allocation() {
+        let mut heap = Heap::new(0, 1 << 20, 512, 1 << 20);
+        let a = heap.allocate(100).unwrap();
+        let first = heap.identity(a + 50);
+        heap.free(a);
+        assert_eq!(heap.identity(a + 50), None);
+        assert_eq!(heap.allocate(100), Some(a));
+        assert_ne!(heap.identity(a + 50), first);
     }
 
     proptest! {
