@@ -13,7 +13,8 @@
 //! Not compared is what depends on time: queries that were not ready (one that was ready is waited
 //! for), elapsed times, free memory. What depends on the device (attributes, registers, occupancy)
 //! is a note where the device is another one. What a kernel writes into managed or mapped memory is
-//! compared where it is copied or used, not in place.
+//! compared where it is copied or used, not in place. What the program's host side writes into such
+//! memory while a kernel runs is not in a recording: a kernel that waits for it waits for ever.
 
 mod checker;
 mod compare;
@@ -27,7 +28,7 @@ use std::sync::Arc;
 
 use vcuda_protocol::layout::MAX_REPLY_DATA;
 use vcuda_protocol::trace::{Properties, Reader, Record, Source, TraceError, Transfer};
-use vcuda_protocol::{Bytes, Command, Header, Image, Place, Reply, Status};
+use vcuda_protocol::{Bytes, Command, Header, Image, NO_FUNCTION, Place, Reply, Status};
 use vcuda_transport::Memory;
 
 use crate::devices::Device;
@@ -180,6 +181,7 @@ impl Replayer {
 pub(crate) fn function_name<S: Source>(reader: &Reader<S>, api: u16) -> String {
     match reader.function(api) {
         Some(name) => name.to_owned(),
+        None if api == NO_FUNCTION => "vcuda itself".into(),
         None => format!("function {api}"),
     }
 }
