@@ -53,7 +53,8 @@ impl Hangup {
         }
     }
 
-    fn attach(&self, devices: &[Arc<dyn Device>]) {
+    /// Names devices whose work is to end with the client. [`serve`] does so.
+    pub fn watch_over(&self, devices: &[Arc<dyn Device>]) {
         self.devices.lock().extend_from_slice(devices);
         if self.is_gone() {
             self.hang_up();
@@ -106,7 +107,7 @@ pub fn serve(guest: Guest) -> Result<End, ServeError> {
         hangup,
     } = guest;
     let mut ring = Consumer::new(control.clone())?;
-    hangup.attach(&devices);
+    hangup.watch_over(&devices);
     let outbox = Arc::new(ControlOutbox::new(control, notify.clone()));
     // Dropped on every way out, which ends its work and lets the observer finish.
     let mut session = Session::new(devices, window, outbox, observer);

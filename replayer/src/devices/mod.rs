@@ -135,8 +135,14 @@ pub trait Device: Send + Sync {
         extent: Extent,
         tag: u64,
     ) -> Result<(), Status>;
-    /// Calls `function` in the order of a stream. It is told whether the device is well.
-    fn host_function(&self, stream: StreamHandle, function: Completion) -> Result<(), Status>;
+    /// Calls `function` in the order of a stream. It is told whether the device is well. A `quick`
+    /// one takes microseconds, so that it may be called where the stream is found ready.
+    fn host_function(
+        &self,
+        stream: StreamHandle,
+        function: Completion,
+        quick: bool,
+    ) -> Result<(), Status>;
 
     /// The legacy default stream, which is always there.
     fn legacy_stream(&self) -> StreamHandle;

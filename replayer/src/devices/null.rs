@@ -183,7 +183,12 @@ impl Device for NullDevice {
         tables.check_memory(address, pitch, extent)
     }
 
-    fn host_function(&self, stream: StreamHandle, function: Completion) -> Result<(), Status> {
+    fn host_function(
+        &self,
+        stream: StreamHandle,
+        function: Completion,
+        _quick: bool,
+    ) -> Result<(), Status> {
         self.stream_synchronize(stream, function)
     }
 

@@ -11,6 +11,9 @@ use crate::rows::Rows;
 use crate::status;
 use crate::window::read_in_pieces;
 
+/// An observer takes no longer to look at so much than a thread takes to wake.
+pub(super) const QUICK_BYTES: u64 = 64 << 10;
+
 /// A place, checked.
 struct Side {
     operand: Operand,
@@ -75,7 +78,7 @@ impl Session {
                     });
                 }
             });
-            device.host_function(handle, look)?;
+            device.host_function(handle, look, bytes <= QUICK_BYTES)?;
         }
 
         device.copy(handle, dst.operand, src.operand, extent, ticket.sequence)?;
@@ -91,7 +94,7 @@ impl Session {
                     });
                 }
             });
-            device.host_function(handle, look)?;
+            device.host_function(handle, look, bytes <= QUICK_BYTES)?;
         }
 
         if ticket.slot.is_none() && release.is_none() {

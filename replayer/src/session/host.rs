@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 use vcuda_protocol::layout::STAGING_LEN;
 use vcuda_protocol::{HostMemory, Reply, Status};
 
+use super::copy::QUICK_BYTES;
 use super::shared::Ticket;
 use super::{Outcome, Session};
 use crate::devices::StreamHandle;
@@ -98,6 +99,7 @@ impl Session {
             .shown
             .get_or_insert_with(|| live.iter().map(|(&offset, &size)| (offset, size)).collect())
             .clone();
+        let shown_bytes: u64 = shown.iter().map(|&(_, size)| size).sum();
         let window = self.window.clone();
         let show = move |health: Result<(), Status>| {
             if health.is_err() {
@@ -117,6 +119,8 @@ impl Session {
                 observer.host_memory(sequence, window.base + offset, &bytes);
             }
         };
-        self.device(device)?.host_function(stream, Box::new(show))
+        let quick = shown_bytes <= QUICK_BYTES;
+        self.device(device)?
+            .host_function(stream, Box::new(show), quick)
     }
 }

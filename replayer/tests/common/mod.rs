@@ -3,14 +3,17 @@
 
 #![allow(dead_code)]
 
+pub mod cpu;
+pub mod notes;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use vcuda_protocol::layout::STAGING_LEN;
-use vcuda_protocol::shared::SharedMemory;
 use vcuda_protocol::*;
 use vcuda_replayer::devices::Device;
 use vcuda_replayer::{Answers, Observer, Session, Window};
+use vcuda_transport::Memory;
 
 pub const WINDOW_BASE: u64 = 0x2000_0000_0000;
 /// Where a test's host allocations begin.
@@ -29,7 +32,10 @@ pub fn dim(x: u32) -> Dim3 {
 pub fn window() -> Window {
     Window {
         base: WINDOW_BASE,
-        memory: SharedMemory::anonymous(STAGING_LEN as usize + (1 << 20)),
+        memory: Memory::create("window", STAGING_LEN + (1 << 20))
+            .and_then(|memory| memory.map(None))
+            .expect("a window")
+            .shared(),
     }
 }
 
@@ -37,6 +43,7 @@ pub struct Client {
     pub session: Session,
     pub answers: Arc<Answers>,
     pub window: Window,
+    pub devices: Vec<Arc<dyn Device>>,
     sequence: u64,
     slot: u16,
 }
@@ -49,9 +56,10 @@ impl Client {
     ) -> Self {
         let answers = Answers::new();
         Client {
-            session: Session::new(devices, window.clone(), answers.clone(), observer),
+            session: Session::new(devices.clone(), window.clone(), answers.clone(), observer),
             answers,
             window,
+            devices,
             sequence: 0,
             slot: 0,
         }

@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! What work needs when it runs: the memory, the engine, and the state of its device.
+
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use vcuda_protocol::Status;
+use vcuda_ptx::{AddressSpace, Engine, Fault};
+
+use crate::devices::Faults;
+use crate::status;
+use crate::window::Window;
+
+/// What all CPU devices of a session share.
+pub(super) struct Core {
+    pub(super) space: AddressSpace,
+    pub(super) engine: Engine,
+    pub(super) time_limit: Option<Duration>,
+    /// Keeps the memory behind the address space's shared region. After it: fields are dropped in
+    /// their order.
+    pub(super) _window: Option<Window>,
+}
+
+/// One device as its work sees it: well, or with an error after which nothing runs any more.
+pub(super) struct Context {
+    pub(super) core: Arc<Core>,
+    sticky: AtomicU32,
+    /// Stops kernels that run: another one failed, or the session is over.
+    stop: AtomicBool,
+    over: AtomicBool,
+    faults: OnceLock<Arc<dyn Faults>>,
+}
+
+impl Context {
+    pub(super) fn new(core: Arc<Core>) -> Arc<Self> {
+        Arc::new(Context {
+            core,
+            sticky: AtomicU32::new(0),
+            stop: AtomicBool::new(false),
+            over: AtomicBool::new(false),
+            faults: OnceLock::new(),
+        })
+    }
+
+    pub(super) fn attach(&self, faults: Arc<dyn Faults>) {
+        // A device belongs to one session; a second one would get no faults.
+        let _ = self.faults.set(faults);
+    }
+
+    /// The device's error, or that the session is over and its work was not done.
+    pub(super) fn health(&self) -> Result<(), Status> {
+        match self.sticky.load(Ordering::Acquire) {
+            0 if self.over.load(Ordering::Acquire) => Err(status::DEINITIALIZED),
+            0 => Ok(()),
+            status => Err(Status(status)),
+        }
+    }
+
+    /// Whether work is to be skipped.
+    pub(super) fn skips(&self) -> bool {
+        self.stop.load(Ordering::Acquire)
+    }
+
+    pub(super) fn stop_flag(&self) -> &AtomicBool {
+        &self.stop
+    }
+
+    pub(super) fn abort(&self) {
+        self.over.store(true, Ordering::Release);
+        self.stop.store(true, Ordering::Release);
+    }
+
+    /// After a reset, work runs again, unless the session is over.
+    pub(super) fn recover(&self) {
+        self.sticky.store(0, Ordering::Release);
+        self.stop
+            .store(self.over.load(Ordering::Acquire), Ordering::Release);
+    }
+
+    /// Work failed.
+    pub(super) fn fail(&self, tag: u64, status: Status, sentence: &dyn std::fmt::Display) {
+        if status::is_sticky(status) {
+            let first = self
+                .sticky
+                .compare_exchange(0, status.0, Ordering::AcqRel, Ordering::Acquire)
+                .is_ok();
+            self.stop.store(true, Ordering::Release);
+            if !first {
+                return;
+            }
+        }
+        eprintln!("vcuda: {sentence}");
+        if let Some(faults) = self.faults.get() {
+            faults.fault(tag, status);
+        }
+    }
+
+    pub(super) fn fault(&self, tag: u64, fault: &Fault) {
+        if let Some(status) = status_of(fault) {
+            self.fail(tag, status, fault);
+        }
+    }
+}
+
+/// The error that the CUDA driver gives for a kernel's fault. `None`: it was stopped on purpose.
+fn status_of(fault: &Fault) -> Option<Status> {
+    Some(match fault {
+        Fault::Aborted { .. } => return None,
+        Fault::IllegalAddress { .. } => status::ILLEGAL_ADDRESS,
+        Fault::Misaligned { .. } => status::MISALIGNED_ADDRESS,
+        Fault::Assert { .. } => status::ASSERT,
+        Fault::InvalidTarget { .. } => status::INVALID_PC,
+        Fault::StackOverflow { .. } => status::HARDWARE_STACK_ERROR,
+        Fault::TimeLimit { .. } => status::LAUNCH_TIMEOUT,
+        Fault::InvalidLaunch { .. } => status::INVALID_VALUE,
+        // A trap, a barrier that cannot complete, and what may come.
+        _ => status::LAUNCH_FAILED,
+    })
+}
