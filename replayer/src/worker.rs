@@ -265,6 +265,16 @@ mod tests {
     }
 
     #[test]
+    fn a_command_may_come_from_no_function() {
+        let mut client = connect();
+        let mut header = client.header(None);
+        header.api = NO_FUNCTION;
+        client.send(header, Command::MemInfo { device: 0 });
+        assert_eq!(client.call(Command::Goodbye), Ok(Reply::Done));
+        assert_eq!(client.end().unwrap(), End::Goodbye);
+    }
+
+    #[test]
     fn a_client_that_vanishes_ends_its_worker() {
         let client = connect();
         client.hangup.hang_up();
