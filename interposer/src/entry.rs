@@ -12,7 +12,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use vcuda_protocol::Status;
 
 use crate::thread::{self, DefaultStream};
-use crate::{Result, contexts, error, numbering};
+use crate::{Result, contexts, error, release};
 
 fn run(api: u16, default: DefaultStream, body: impl FnOnce() -> Result<()>) -> Status {
     let outcome = catch_unwind(AssertUnwindSafe(|| thread::within(api, default, body)));
@@ -36,7 +36,7 @@ pub(crate) fn runtime(api: u16, default: DefaultStream, body: impl FnOnce() -> R
     if !status.is_success() && status != error::NOT_READY {
         thread::with(|t| t.last_error.set(status));
     }
-    numbering::outward(status.0)
+    release::outward(status.0)
 }
 
 /// A Runtime API function that returns an error which an earlier call kept.
@@ -45,7 +45,7 @@ pub(crate) fn reporting(
     default: DefaultStream,
     body: impl FnOnce() -> Result<()>,
 ) -> u32 {
-    numbering::outward(run(api, default, body).0)
+    release::outward(run(api, default, body).0)
 }
 
 /// A Driver API function that may be called at any time.

@@ -21,7 +21,7 @@ mod launch_attributes;
 mod libraries;
 mod memory;
 mod modules;
-mod numbering;
+mod release;
 mod runtime;
 mod session;
 mod settings;

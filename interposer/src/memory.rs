@@ -448,6 +448,9 @@ pub(crate) fn register(address: u64, len: u64, flags: u32) -> Result<()> {
 }
 
 pub(crate) fn unregister(address: u64) -> Result<()> {
+    if address == 0 {
+        return Err(error::INVALID_VALUE);
+    }
     let mut registered = REGISTERED.lock();
     let found = registered
         .iter()

@@ -10,13 +10,14 @@
 
 use std::ffi::c_void;
 
+use super::function::{OTHER_ERRORS, kernel};
 use crate::abi::{In, Out};
 use crate::entry::export;
 use crate::launch::{self, Arguments, Launch};
 use crate::launch_attributes::{self, Attribute};
 use crate::modules;
 use crate::thread::{self, Configuration};
-use crate::{Result, contexts, error, streams};
+use crate::{Result, error, release, streams};
 
 /// `dim3`
 #[repr(C)]
@@ -42,12 +43,16 @@ impl From<vcuda_protocol::Dim3> for Dim3 {
 /// `void **args`: a pointer to each argument.
 type Pointers = In<*const c_void>;
 
-/// Launches on the current device.
-fn start(kernel: u64, launch: &Launch, arguments: Arguments<'_>) -> Result<()> {
-    let function = modules::kernel(contexts::active()?, kernel)?;
+/// Launches on the current device. Since CUDA 13 a wrong configuration is just a wrong value.
+fn start(pointer: u64, launch: &Launch, arguments: Arguments<'_>) -> Result<()> {
+    let (_, function) = kernel(pointer)?;
     // SAFETY: the pointers are arguments of a launch function, whose contract is to have as many as
     // the kernel has parameters, each to a value of that parameter's type.
-    unsafe { launch::launch(&function, launch, arguments) }
+    let outcome = unsafe { launch::launch(&function, launch, arguments) };
+    outcome.map_err(|status| match status {
+        error::INVALID_CONFIGURATION if !release::is_before(OTHER_ERRORS) => error::INVALID_VALUE,
+        other => other,
+    })
 }
 
 fn start_with_pointers(

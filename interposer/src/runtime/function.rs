@@ -4,12 +4,14 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use vcuda_api::Version;
+
 use super::device::{LAST_BANK_SIZE, LAST_CACHE_CONFIG};
 use crate::abi::Out;
 use crate::contexts::Device;
 use crate::entry::export;
 use crate::modules::Function;
-use crate::{Result, contexts, error, launch, modules};
+use crate::{Result, contexts, error, launch, modules, release};
 
 /// `cudaFuncAttributes` of 12.0 and later
 #[repr(C)]
@@ -92,10 +94,24 @@ impl From<Attributes12> for Attributes9 {
     }
 }
 
-/// The kernel of a pointer or handle, on the current device.
-fn kernel(pointer: u64) -> Result<(&'static Device, Arc<Function>)> {
+/// CUDA 13 returns other errors for wrong launches.
+pub(super) const OTHER_ERRORS: Version = Version::new(13, 0);
+
+/// The kernel of a pointer or handle, on the current device. A pointer that is neither null nor
+/// known is taken for a wrong handle since CUDA 13.
+pub(super) fn kernel(pointer: u64) -> Result<(&'static Device, Arc<Function>)> {
     let device = contexts::active()?;
-    Ok((device, modules::kernel(device, pointer)?))
+    match modules::kernel(device, pointer) {
+        Ok(function) => Ok((device, function)),
+        Err(error::INVALID_DEVICE_FUNCTION)
+            if pointer != 0
+                && !modules::is_kernel(pointer)
+                && !release::is_before(OTHER_ERRORS) =>
+        {
+            Err(error::INVALID_HANDLE)
+        }
+        Err(status) => Err(status),
+    }
 }
 
 fn blocks(out: Out<i32>, pointer: u64, block_size: i32, shared: usize, flags: u32) -> Result<()> {

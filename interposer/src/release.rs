@@ -1,22 +1,22 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Error codes as libcudart 9.0 to 10.0 numbered them.
+//! The release of CUDA that the program was made for, where its errors depend on it.
 //!
-//! CUDA 10.1 gave most runtime errors new numbers, those of the Driver API. A program of 10.0 that
-//! polls cudaStreamQuery waits for 34 to end, not for 600. Which numbers a program means is seen
-//! from the version node that its objects import from libcudart. The caller of a function cannot be
-//! told apart, so where a process holds objects of both kinds the new numbers stand.
+//! CUDA 10.1 gave most runtime errors new numbers, those of the Driver API: a program of 10.0 that
+//! polls cudaStreamQuery waits for 34 to end, not for 600. CUDA 13 returns other errors for wrong
+//! launches. The release is seen from the version nodes that the process's objects import from
+//! libcudart. The caller of a function cannot be told apart, so the newest of them counts.
 
 use std::ffi::{CStr, c_char, c_int, c_void};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use vcuda_api::{Node, Version};
+use vcuda_api::{NODES, Node, Version};
 
 /// The first release with today's numbers.
 const RENUMBERED: Version = Version::new(10, 1);
 
 /// The number of an error that the program expects.
 pub(crate) fn outward(code: u32) -> u32 {
-    match code != 0 && is_old() {
+    match code != 0 && is_before(RENUMBERED) {
         true => vcuda_api::error::before_10_1(code),
         false => code,
     }
@@ -24,30 +24,42 @@ pub(crate) fn outward(code: u32) -> u32 {
 
 /// The error that the program means by a number.
 pub(crate) fn inward(number: u32) -> u32 {
-    match number != 0 && is_old() {
+    match number != 0 && is_before(RENUMBERED) {
         // What the old numbering does not have is no error of it.
         true => vcuda_api::error::from_before_10_1(number).unwrap_or(u32::MAX),
         false => number,
     }
 }
 
-/// What was found when so many objects had been loaded: `loads * 2 + old`.
-static FOUND: AtomicU64 = AtomicU64::new(0);
+/// Whether the program was made for a libcudart before a release. One that asks for no version is
+/// as new as can be.
+pub(crate) fn is_before(release: Version) -> bool {
+    newest().is_some_and(|node| node.version < release)
+}
 
-/// Whether the process uses the old numbers. The objects are only looked at again when more have
-/// been loaded.
-fn is_old() -> bool {
-    let mut scan = Scan::default();
+/// What was found when so many objects had been loaded: `loads * BASE`, plus the number of nodes up
+/// to and including the newest.
+static FOUND: AtomicU64 = AtomicU64::new(0);
+const BASE: u64 = 1 << 8;
+
+/// The newest version node that an object of the process needs. The objects are only looked at
+/// again when more have been loaded.
+fn newest() -> Option<&'static Node> {
     let found = FOUND.load(Ordering::Relaxed);
-    scan.known = found / 2;
+    let mut scan = Scan {
+        known: found / BASE,
+        ..Scan::default()
+    };
     // SAFETY: the callback is called with the argument that is given here, and while this runs.
     unsafe { libc::dl_iterate_phdr(Some(look), (&raw mut scan).cast()) };
-    if scan.loads == scan.known {
-        return found % 2 == 1;
-    }
-    let old = scan.old && !scan.new;
-    FOUND.store(scan.loads * 2 + u64::from(old), Ordering::Relaxed);
-    old
+    let newest = match scan.loads == scan.known {
+        true => found % BASE,
+        false => {
+            FOUND.store(scan.loads * BASE + scan.newest, Ordering::Relaxed);
+            scan.newest
+        }
+    };
+    NODES.get((newest as usize).checked_sub(1)?)
 }
 
 #[derive(Default)]
@@ -55,18 +67,17 @@ struct Scan {
     /// The number of loads at the last scan, and now.
     known: u64,
     loads: u64,
-    old: bool,
-    new: bool,
+    /// The number of nodes up to and including the newest that was seen.
+    newest: u64,
 }
 
 impl Scan {
     fn saw(&mut self, version: &CStr) {
-        let Some(node) = version.to_str().ok().and_then(Node::named) else {
-            return;
-        };
-        match node.version < RENUMBERED {
-            true => self.old = true,
-            false => self.new = true,
+        let node = NODES
+            .iter()
+            .position(|node| node.soname.as_bytes() == version.to_bytes());
+        if let Some(index) = node {
+            self.newest = self.newest.max(index as u64 + 1);
         }
     }
 }
@@ -196,19 +207,24 @@ mod tests {
     }
 
     #[test]
-    fn a_process_without_libcudart_uses_the_new_numbers() {
+    fn a_process_without_libcudart_is_as_new_as_can_be() {
+        assert!(!is_before(Version::new(99, 0)));
         assert_eq!(outward(600), 600);
         assert_eq!(inward(600), 600);
     }
 
     #[test]
-    fn old_numbers_stand_only_where_nothing_needs_new_ones() {
+    fn the_newest_version_that_is_needed_counts() {
         let mut scan = Scan::default();
-        scan.saw(c"GLIBC_2.2.5");
-        assert!(!scan.old && !scan.new);
-        scan.saw(c"libcudart.so.10.0");
-        assert!(scan.old && !scan.new);
-        scan.saw(c"libcudart.so.10.1");
-        assert!(scan.new);
+        let mut newest = |version| {
+            scan.saw(version);
+            (scan.newest as usize)
+                .checked_sub(1)
+                .map(|index| NODES[index].soname)
+        };
+        assert_eq!(newest(c"GLIBC_2.2.5"), None);
+        assert_eq!(newest(c"libcudart.so.10.0"), Some("libcudart.so.10.0"));
+        assert_eq!(newest(c"libcudart.so.12"), Some("libcudart.so.12"));
+        assert_eq!(newest(c"libcudart.so.9.0"), Some("libcudart.so.12"));
     }
 }
