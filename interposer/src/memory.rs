@@ -358,19 +358,17 @@ pub(crate) fn allocate_managed(device: &Device, size: u64, flags: u32) -> Result
 }
 
 /// The flags of pinned or registered memory. All pinned memory is mapped, because addresses are
-/// unified, and that it is portable goes without saying.
+/// unified.
 pub(crate) fn host_flags(address: u64) -> Result<u32> {
     /// `cudaHostAllocMapped`, `CU_MEMHOSTALLOC_DEVICEMAP`
     const MAPPED: u32 = 2;
-    /// `cudaHostAllocPortable`, `CU_MEMHOSTALLOC_PORTABLE`
-    const PORTABLE: u32 = 1;
     if let Memory::Window {
         kind: HostMemory::Pinned,
         flags,
         ..
     } = classify(address)
     {
-        return Ok(flags & !PORTABLE | MAPPED);
+        return Ok(flags | MAPPED);
     }
     let (_, _, flags) = registered(address).ok_or(error::INVALID_VALUE)?;
     Ok(flags)

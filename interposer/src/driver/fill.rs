@@ -50,7 +50,12 @@ impl Fill {
             },
         };
         let stream = streams::resolve(stream)?;
-        copy::fill(stream, side, self.value, self.element, extent, !wait)
+        let outcome = copy::fill(stream, side, self.value, self.element, extent, !wait);
+        // The driver has no code of its own for a pitch that is too small.
+        outcome.map_err(|status| match status {
+            error::INVALID_PITCH_VALUE => error::INVALID_VALUE,
+            other => other,
+        })
     }
 }
 
