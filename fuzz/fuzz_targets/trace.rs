@@ -10,7 +10,7 @@ fuzz_target!(|data: &[u8]| {
         return;
     };
     while let Some(Ok(record)) = reader.next() {
-        if let Record::Input { content, .. } | Record::Output { content, .. } = &record {
+        if let Record::Transfer { content, .. } = &record {
             let _ = reader.bytes(content);
         }
     }

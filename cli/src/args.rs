@@ -1,0 +1,185 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The command line, declared once: parsing, help, completions and man pages come from here.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+
+use crate::device::Kind;
+
+/// Run CUDA programs without a GPU, record what they do, and replay it.
+///
+/// A program's CUDA calls are taken over by libvcuda.so and executed by a worker process, whose
+/// CPU device runs the program's own PTX. Start with `vcuda analyze ./program`, then
+/// `vcuda run ./program`.
+#[derive(Debug, Parser)]
+#[command(name = "vcuda", version, propagate_version = true)]
+#[command(after_help = "Environment:
+  VCUDA_RECORD=FILE        record the program's CUDA calls to FILE
+  VCUDA_WORKER=PATH        the vcuda command that serves as worker
+  VCUDA_DEVICE=KIND        what executes commands: cpu (default) or null
+  VCUDA_CPU_DEVICES=N      number of CPU devices (default 1)
+  CUDA_VISIBLE_DEVICES     which devices a program sees, as in CUDA")]
+pub struct Arguments {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    Analyze(Analyze),
+    Run(Run),
+    Record(Record),
+    Replay(Replay),
+    Trace(Trace),
+    Shims(Shims),
+    Worker(Worker),
+    /// Say what vcuda finds on this machine, and whether it works.
+    ///
+    /// Looks for the library, the worker, shared memory, devices, and starts a worker once. Exit
+    /// code 0 if programs can run, 1 if not.
+    Doctor,
+    Completions(Completions),
+    Man(Man),
+}
+
+/// Say what a CUDA binary needs, and whether it will run.
+///
+/// Reads ELF files: the CUDA functions they import or call, the libraries they need, the kernels
+/// and architectures that they carry. Exit code 0: all runs; 1: something is missing; 2: not a
+/// readable ELF file.
+#[derive(Debug, Args)]
+pub struct Analyze {
+    /// Programs, libraries, or folders that are searched for them.
+    #[arg(required = true)]
+    pub paths: Vec<PathBuf>,
+    /// Print JSON, one array with an object for each file.
+    #[arg(long)]
+    pub json: bool,
+    /// Write Rust skeletons of the functions that are missing, and the shim library, into DIR.
+    #[arg(long, value_name = "DIR")]
+    pub stubs: Option<PathBuf>,
+}
+
+/// Run a CUDA program on this machine's CPU device.
+///
+/// Sets LD_PRELOAD to libvcuda.so, puts stand-ins for libcudart and libcuda first on the library
+/// path so that the program starts without them, and becomes the program. The exit code is the
+/// program's.
+#[derive(Debug, Args)]
+pub struct Run {
+    /// The program and its arguments.
+    #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true, value_name = "PROGRAM")]
+    pub program: Vec<OsString>,
+}
+
+/// Run a CUDA program and record its calls to a file.
+///
+/// Every device command is recorded with the CUDA function that caused it, its thread, time,
+/// arguments, result and data. The exit code is the program's. A program that is killed leaves a
+/// trace that is good up to its last complete record.
+#[derive(Debug, Args)]
+pub struct Record {
+    /// The trace file to write.
+    #[arg(short, long, value_name = "FILE", default_value = "trace.vcuda")]
+    pub output: PathBuf,
+    /// The program and its arguments.
+    #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true, value_name = "PROGRAM")]
+    pub program: Vec<OsString>,
+}
+
+/// Execute a trace on a device and compare the results with the recording.
+///
+/// Every returned value and every buffer that was copied to the host is compared. Exit code 0: all
+/// equal; 1: something differs (the first call that does is named); 2: the trace cannot be read.
+#[derive(Debug, Args)]
+pub struct Replay {
+    /// The trace file.
+    pub trace: PathBuf,
+    /// Compare buffers that differ as floating-point numbers, and accept a difference of T relative
+    /// to the larger number (below 1: absolute).
+    #[arg(long, value_name = "T")]
+    pub tolerance: Option<f64>,
+    /// What buffers are taken to consist of where a tolerance is given.
+    #[arg(long, value_enum, default_value = "f32", requires = "tolerance")]
+    pub element: FloatType,
+    /// What executes the commands.
+    #[arg(long, value_enum, default_value = "cpu", env = "VCUDA_DEVICE")]
+    pub device: Kind,
+    /// Say nothing but differences.
+    #[arg(short, long)]
+    pub quiet: bool,
+}
+
+/// Floating-point numbers in buffers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum FloatType {
+    F32,
+    F64,
+}
+
+/// Print what a trace holds.
+#[derive(Debug, Args)]
+pub struct Trace {
+    #[command(subcommand)]
+    pub what: TraceCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum TraceCommand {
+    /// What was recorded, when, and how much: counts by function, data, how the trace ends.
+    Info { trace: PathBuf },
+    /// Each command on a line: number, time, thread, function, arguments, result.
+    Calls { trace: PathBuf },
+    /// Each record as a line of JSON.
+    Json { trace: PathBuf },
+}
+
+/// Write stand-ins for libcudart and libcuda into a folder.
+///
+/// With the folder first in LD_LIBRARY_PATH, programs that need libcudart.so.N start without it
+/// and use vcuda.
+#[derive(Debug, Args)]
+pub struct Shims {
+    /// The folder; it is made if it is not there.
+    #[arg(value_name = "DIR")]
+    pub folder: PathBuf,
+}
+
+/// Execute one program's commands. libvcuda.so starts this by itself.
+///
+/// Standard input is the Unix socket of the session.
+#[derive(Debug, Args)]
+pub struct Worker {
+    /// Stay in the foreground, as a child of whoever started it (for debuggers).
+    #[arg(long)]
+    pub foreground: bool,
+    /// What executes the commands.
+    #[arg(long, value_enum, default_value = "cpu", env = "VCUDA_DEVICE")]
+    pub device: Kind,
+}
+
+/// Print a shell's completion script.
+#[derive(Debug, Args)]
+pub struct Completions {
+    pub shell: Shell,
+}
+
+/// Write man pages into a folder.
+#[derive(Debug, Args)]
+pub struct Man {
+    #[arg(value_name = "DIR")]
+    pub folder: PathBuf,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_declaration_is_consistent() {
+        super::Arguments::command().debug_assert();
+    }
+}

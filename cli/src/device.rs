@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The devices that a worker or a replay executes on.
+
+use std::sync::Arc;
+
+use clap::ValueEnum;
+use vcuda_replayer::Window;
+use vcuda_replayer::devices::Device;
+use vcuda_replayer::devices::cpu::{CpuDevice, CpuOptions};
+use vcuda_replayer::devices::null::NullDevice;
+
+/// Kinds of devices.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Kind {
+    /// Runs the program's PTX on the processor.
+    Cpu,
+    /// Computes nothing and returns zeros: for measuring everything else.
+    Null,
+}
+
+/// The devices of one session, made for its window.
+pub fn make(kind: Kind, window: &Window) -> anyhow::Result<Vec<Arc<dyn Device>>> {
+    Ok(match kind {
+        Kind::Cpu => CpuDevice::create(CpuOptions::from_env()?, Some(window))?,
+        Kind::Null => vec![Arc::new(NullDevice::default())],
+    })
+}

@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! `vcuda run` and `vcuda record`: a program with libvcuda.so in front of it.
+
+use std::ffi::{OsStr, OsString};
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::Path;
+use std::process::{Command, ExitCode, ExitStatus};
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use rustix::fs::FlockOperation;
+
+use crate::args::{Record, Run};
+use crate::{install, trace};
+
+pub fn run(args: Run) -> anyhow::Result<ExitCode> {
+    let mut command = prepare(&args.program)?;
+    // Only returns if the program could not be started.
+    let error = command.exec();
+    Err(start_failure(&args.program, error))
+}
+
+pub fn record(args: Record) -> anyhow::Result<ExitCode> {
+    let output = std::path::absolute(&args.output)
+        .with_context(|| format!("{} is no path to record to", args.output.display()))?;
+    check_writable(&output)?;
+    let before = modified(&output);
+    let mut command = prepare(&args.program)?;
+    command.env("VCUDA_RECORD", &output);
+    let mut child = command
+        .spawn()
+        .map_err(|error| start_failure(&args.program, error))?;
+    ignore_interrupts();
+    let status = child.wait()?;
+    let shown = args.output.display();
+    if modified(&output) == before {
+        eprintln!("vcuda: nothing was recorded to {shown}: the program made no CUDA call that needs a device.");
+    } else if wait_until_closed(&output)? {
+        eprintln!("vcuda: {}", trace::headline(&output)?);
+    } else {
+        eprintln!("vcuda: {shown} is still being written to, by a process that the program left behind.");
+    }
+    Ok(exit_code(status))
+}
+
+/// The program as a command: the library preloaded, the shims first on the library path, this
+/// command as worker.
+fn prepare(program: &[OsString]) -> anyhow::Result<Command> {
+    let (name, arguments) = program.split_first().context("There is no program to run")?;
+    let library = install::library()?;
+    let shims = install::shims(&library)?;
+    let mut command = Command::new(name);
+    command
+        .args(arguments)
+        .env("LD_PRELOAD", first(library.as_os_str(), "LD_PRELOAD"))
+        .env("LD_LIBRARY_PATH", first(shims.as_os_str(), "LD_LIBRARY_PATH"));
+    if std::env::var_os("VCUDA_WORKER").is_none() {
+        command.env("VCUDA_WORKER", install::command()?);
+    }
+    Ok(command)
+}
+
+/// `entry` in front of the list that the environment variable holds.
+fn first(entry: &OsStr, variable: &str) -> OsString {
+    let mut list = entry.to_owned();
+    if let Some(rest) = std::env::var_os(variable).filter(|rest| !rest.is_empty()) {
+        list.push(":");
+        list.push(rest);
+    }
+    list
+}
+
+fn start_failure(program: &[OsString], error: std::io::Error) -> anyhow::Error {
+    let name = program.first().map(|p| p.to_string_lossy()).unwrap_or_default();
+    anyhow::Error::new(error).context(format!("{name} could not be started"))
+}
+
+/// A recording that cannot be written should be known before the program has run for an hour.
+fn check_writable(output: &Path) -> anyhow::Result<()> {
+    let folder = output.parent().unwrap_or(Path::new("/"));
+    let probe = match output.exists() {
+        true => std::fs::OpenOptions::new().append(true).open(output).map(drop),
+        false => rustix::fs::access(folder, rustix::fs::Access::WRITE_OK).map_err(Into::into),
+    };
+    probe.with_context(|| {
+        format!(
+            "{} cannot be written. Choose another file with -o, in a folder that exists and that you may write to",
+            output.display()
+        )
+    })
+}
+
+fn modified(path: &Path) -> Option<std::time::SystemTime> {
+    std::fs::metadata(path).and_then(|m| m.modified()).ok()
+}
+
+/// The worker holds a lock on the trace while it writes. It ends soon after its program.
+fn wait_until_closed(path: &Path) -> anyhow::Result<bool> {
+    const PATIENCE: Duration = Duration::from_secs(60);
+    let file = std::fs::File::open(path)?;
+    let start = Instant::now();
+    while start.elapsed() < PATIENCE {
+        match rustix::fs::flock(&file, FlockOperation::NonBlockingLockShared) {
+            Ok(()) => return Ok(true),
+            Err(rustix::io::Errno::WOULDBLOCK) => std::thread::sleep(Duration::from_millis(5)),
+            Err(error) => return Err(std::io::Error::from(error).into()),
+        }
+    }
+    Ok(false)
+}
+
+/// Ctrl-C is for the program; this command stays to say what was recorded. Called after the
+/// program was started, which would inherit it.
+fn ignore_interrupts() {
+    // SAFETY: SIG_IGN is a valid disposition for both signals.
+    unsafe {
+        libc::signal(libc::SIGINT, libc::SIG_IGN);
+        libc::signal(libc::SIGQUIT, libc::SIG_IGN);
+    }
+}
+
+/// The program's exit code; 128 plus the signal's number if a signal ended it, as shells say.
+fn exit_code(status: ExitStatus) -> ExitCode {
+    let code = match (status.code(), status.signal()) {
+        (Some(code), _) => code,
+        (None, Some(signal)) => {
+            eprintln!("vcuda: the program was ended by signal {signal}.");
+            128 + signal
+        }
+        (None, None) => i32::from(crate::FAILED),
+    };
+    ExitCode::from(code as u8)
+}
