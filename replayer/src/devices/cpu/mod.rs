@@ -498,10 +498,8 @@ impl Device for CpuDevice {
                 };
                 (Some(module), info)
             }
-            Err(info) => {
-                eprintln!("vcuda: {}", info.error_log);
-                (None, info)
-            }
+            // The client shows the log to its program, or on standard error.
+            Err(info) => (None, info),
         }
     }
 
