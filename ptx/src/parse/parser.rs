@@ -286,7 +286,9 @@ impl<'a> Parser<'a> {
             match word {
                 ".maxntid" => bounds.max_threads = Some(self.extents()?),
                 ".reqntid" => bounds.required_threads = Some(self.extents()?),
-                ".pragma" => self.skip_statement(),
+                ".pragma" => {
+                    self.skip_statement();
+                }
                 ".attribute" => self.skip_parentheses()?,
                 ".explicitcluster" | ".reqnctapercluster" => {
                     bounds.cluster = true;
@@ -318,17 +320,30 @@ impl<'a> Parser<'a> {
     }
 
     /// Everything up to and with the next semicolon that no braces enclose.
-    fn skip_statement(&mut self) {
+    /// Skips what is left of a statement. Returns the longest run of words without anything between
+    /// them, which tells an instruction of a later PTX, whose operands have commas between them,
+    /// from text that is no PTX at all.
+    fn skip_statement(&mut self) -> u32 {
         let mut depth = 0u32;
+        let (mut run, mut longest) = (0u32, 0u32);
         loop {
             match self.token.kind {
-                Kind::End => return,
-                Kind::Punct(b';') if depth == 0 => return self.advance(),
+                Kind::End => return longest,
+                Kind::Punct(b';') if depth == 0 => {
+                    self.advance();
+                    return longest;
+                }
                 Kind::Punct(b'{') => depth += 1,
-                Kind::Punct(b'}') if depth == 0 => return,
+                Kind::Punct(b'}') if depth == 0 => return longest,
                 Kind::Punct(b'}') => depth -= 1,
                 _ => {}
             }
+            run = if self.token.kind == Kind::Word {
+                run + 1
+            } else {
+                0
+            };
+            longest = longest.max(run);
             self.advance();
         }
     }
@@ -356,8 +371,10 @@ impl<'a> Parser<'a> {
                 _ => {
                     let (start, line) = (self.token.start, self.token.line);
                     self.scratch.clear();
-                    if self.statement(&mut body).is_err() {
-                        self.skip_statement();
+                    if let Err(error) = self.statement(&mut body) {
+                        if self.skip_statement() > 2 {
+                            return Err(error);
+                        }
                         let text = self.source
                             [start as usize..self.previous_end.max(start) as usize]
                             .trim();
