@@ -1,17 +1,51 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Every program of tests/programs passes under `vcuda run`.
+//! Every program of tests/programs passes under `vcuda run`, but for those that [`NOT_YET`] names.
 
 use std::collections::BTreeSet;
 use std::fs;
 
 use vcuda_tests::{Run, program, repository};
 
+/// Programs that cannot pass yet, and a part of what they say about it on standard error.
+///
+/// Each of them has to fail, and in this way: a program that begins to pass, or to fail for another reason, makes its
+/// test say so.
+const NOT_YET: &[(&str, &str)] = &[
+    ("concurrent_waits", "cudaLaunchHostFunc is not implemented"),
+    ("device_printf", "cudaErrorNoKernelImageForDevice"),
+    ("driver_api", "cuModuleLoadDataEx(&module, BROKEN"),
+    ("errors", "cudaLaunchHostFunc is not implemented"),
+    (
+        "managed_variable",
+        "__cudaRegisterManagedVar is not implemented",
+    ),
+    (
+        "per_thread_stream",
+        "cudaLaunchHostFunc_ptsz is not implemented",
+    ),
+    (
+        "pinned_memory",
+        "does not support memory of cudaHostRegister",
+    ),
+    ("special_registers", "WARP_SZ"),
+    ("sticky_errors", "the child of 'a failed assertion'"),
+    ("streams_events", "cudaLaunchHostFunc is not implemented"),
+];
+
 fn passes(name: &str, arguments: &[&str]) {
-    Run::vcuda(["run"])
-        .arg(program(name))
-        .args(arguments)
-        .run()
-        .expect_pass(name);
+    let result = Run::vcuda(["run"]).arg(program(name)).args(arguments).run();
+    match NOT_YET.iter().find(|(program, _)| *program == name) {
+        None => {
+            result.expect_pass(name);
+        }
+        Some((_, why)) => {
+            assert!(
+                !result.status.success(),
+                "{name} passes now: take it off the list NOT_YET."
+            );
+            result.expect_stderr(why);
+        }
+    }
 }
 
 /// A test for each program, and the list of them.
@@ -52,6 +86,9 @@ fn every_program_has_a_test() {
     }
     let tested: BTreeSet<_> = PROGRAMS.iter().map(|name| name.to_string()).collect();
     assert_eq!(found, tested);
+    for (name, _) in NOT_YET {
+        assert!(tested.contains(*name), "NOT_YET names {name}.");
+    }
 }
 
 #[test]
