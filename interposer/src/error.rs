@@ -11,6 +11,7 @@ macro_rules! statuses {
 }
 
 statuses! {
+    DEINITIALIZED,
     CONTEXT_IS_DESTROYED,
     COOPERATIVE_LAUNCH_TOO_LARGE,
     DEVICES_UNAVAILABLE,

@@ -12,7 +12,7 @@ mod start;
 
 use std::os::unix::net::UnixStream;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::error;
@@ -44,7 +44,8 @@ pub(crate) struct Session {
     /// Devices that the worker has, before CUDA_VISIBLE_DEVICES.
     pub(crate) devices: u32,
     pub(crate) recording: bool,
-    dead: AtomicBool,
+    /// Why no call works any more, as an error code; zero while the session lives.
+    ended: AtomicU32,
 }
 
 /// The session's one order of commands, whatever thread they come from.
@@ -114,9 +115,7 @@ impl Session {
     }
 
     fn issue(&self, slot: Option<u16>, command: &Command) -> Result<()> {
-        if self.dead.load(Ordering::Relaxed) {
-            return Err(error::DEVICES_UNAVAILABLE);
-        }
+        self.check_ended()?;
         let (api, thread) = thread::caller();
         let mut order = self.order.lock();
         let Order {
@@ -151,9 +150,7 @@ impl Session {
     /// The error that an earlier command of the device left for this call to report, as CUDA
     /// reports those of asynchronous work. A sticky one stays.
     pub(crate) fn asynchronous_error(&self, device: u32) -> Result<()> {
-        if self.dead.load(Ordering::Relaxed) {
-            return Err(error::DEVICES_UNAVAILABLE);
-        }
+        self.check_ended()?;
         let index = device as usize % layout::MAX_DEVICES * 4;
         let pending = self.control.u32(layout::PENDING_ERRORS + index);
         if let Some(status) = self.sticky_error(device) {
@@ -191,9 +188,7 @@ impl Session {
     }
 
     fn check_alive(&self) -> Result<()> {
-        if self.dead.load(Ordering::Relaxed) {
-            return Err(error::DEVICES_UNAVAILABLE);
-        }
+        self.check_ended()?;
         match hung_up(&self.socket) {
             true => {
                 Err(self.gone("the worker process ended; its own last words, if any, are above"))
@@ -208,7 +203,7 @@ impl Session {
 
     /// Every call fails from now on; the reason is said once.
     fn gone(&self, reason: &str) -> Status {
-        if !self.dead.swap(true, Ordering::Relaxed) {
+        if self.end(error::DEVICES_UNAVAILABLE) {
             eprintln!(
                 "vcuda: {reason}. Every CUDA call of this process now returns cudaErrorDevicesUnavailable (46)."
             );
@@ -216,11 +211,28 @@ impl Session {
         error::DEVICES_UNAVAILABLE
     }
 
-    /// The program exits: what was recorded must be in the file before it is gone.
+    fn check_ended(&self) -> Result<()> {
+        match self.ended.load(Ordering::Relaxed) {
+            0 => Ok(()),
+            status => Err(Status(status)),
+        }
+    }
+
+    /// Whether this call is the one that ends the session.
+    fn end(&self, status: Status) -> bool {
+        let relaxed = Ordering::Relaxed;
+        self.ended
+            .compare_exchange(0, status.0, relaxed, relaxed)
+            .is_ok()
+    }
+
+    /// The program exits: what was recorded must be in the file before it is gone. Calls from exit
+    /// handlers that run later get what CUDA gives them then, `cudaErrorCudartUnloading`.
     fn goodbye(&'static self) {
         if let Ok(pending) = self.begin(&Command::Goodbye) {
             let _ = pending.wait();
         }
+        self.end(error::DEINITIALIZED);
     }
 }
 

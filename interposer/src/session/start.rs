@@ -7,7 +7,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Instant;
 
 use parking_lot::Mutex;
@@ -127,7 +127,7 @@ pub(super) fn start() -> Result<Session, StartError> {
         began: Instant::now(),
         devices,
         recording: record.is_some(),
-        dead: AtomicBool::new(false),
+        ended: AtomicU32::new(0),
     })
 }
 
