@@ -11,7 +11,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 . scripts/setup.sh
 
 cargo build --release --quiet -p vcuda -p vcuda-cli
-vcuda=$PWD/target/release/vcuda
+vcuda=${CARGO_TARGET_DIR:-$PWD/target}/release/vcuda
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 

@@ -11,7 +11,8 @@ show() { printf '\033[36m$ %s\033[0m\n' "$*"; "$@"; }
 
 say "Building vcuda"
 cargo build --release -p vcuda -p vcuda-cli
-PATH=$PWD/target/release:$PATH
+target=${CARGO_TARGET_DIR:-$PWD/target}/release
+PATH=$target:$PATH
 
 say "Compiling CUDA programs: nvcc 13.0, and the launch ABI of CUDA 9.0 by clang"
 bin=$(tests/build.sh seed vector_add matmul_tiled streams_events)
@@ -39,7 +40,7 @@ show vcuda replay "$work/matmul.vcuda"
 
 say "By hand: LD_PRELOAD, and a folder of shims in the place of libcudart"
 show vcuda shims "$work/shims"
-show env LD_LIBRARY_PATH="$work/shims" LD_PRELOAD="$PWD/target/release/libvcuda.so" "$bin/streams_events"
+show env LD_LIBRARY_PATH="$work/shims" LD_PRELOAD="$target/libvcuda.so" "$bin/streams_events"
 
 say "Done. Try it with your own: vcuda analyze ./program && vcuda run ./program"
-echo "(put $PWD/target/release on your PATH)"
+echo "(put $target on your PATH)"
