@@ -25,9 +25,12 @@ pub fn analyze(args: Analyze) -> anyhow::Result<ExitCode> {
     }
     if let Some(folder) = &args.stubs {
         let written = write_stubs(folder, &reports).with_context(|| {
-            format!("The skeletons could not be written into {}", folder.display())
+            format!(
+                "The skeletons could not be written into {}",
+                folder.display()
+            )
         })?;
-        eprintln!("vcuda: {written}");
+        vcuda_transport::say!("{written}");
     }
     Ok(ExitCode::from(exit_code(&reports)))
 }

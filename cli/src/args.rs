@@ -71,7 +71,12 @@ pub struct Analyze {
 #[derive(Debug, Args)]
 pub struct Run {
     /// The program and its arguments.
-    #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true, value_name = "PROGRAM")]
+    #[arg(
+        required = true,
+        trailing_var_arg = true,
+        allow_hyphen_values = true,
+        value_name = "PROGRAM"
+    )]
     pub program: Vec<OsString>,
 }
 
@@ -86,14 +91,20 @@ pub struct Record {
     #[arg(short, long, value_name = "FILE", default_value = "trace.vcuda")]
     pub output: PathBuf,
     /// The program and its arguments.
-    #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true, value_name = "PROGRAM")]
+    #[arg(
+        required = true,
+        trailing_var_arg = true,
+        allow_hyphen_values = true,
+        value_name = "PROGRAM"
+    )]
     pub program: Vec<OsString>,
 }
 
 /// Execute a trace on a device and compare the results with the recording.
 ///
 /// Every returned value and every buffer that was copied to the host is compared. Exit code 0: all
-/// equal; 1: something differs (the first call that does is named); 2: the trace cannot be read.
+/// equal; 1: something differs (the first call that does is named); 2: the trace cannot
+/// be read, or not to its end.
 #[derive(Debug, Args)]
 pub struct Replay {
     /// The trace file.

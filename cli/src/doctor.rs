@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! `vcuda doctor`: what is there, what would be used, and whether it works.
 
+use std::io::Write;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -12,22 +13,29 @@ use vcuda_protocol::handshake::{Hello, Welcome};
 use vcuda_protocol::layout;
 use vcuda_transport::{Memory, greet};
 
-use crate::install;
+use crate::{in_full, install};
 
 pub fn doctor() -> anyhow::Result<ExitCode> {
-    println!("vcuda {}", env!("CARGO_PKG_VERSION"));
+    // Written at the end, so that a worker's own sentences do not stand in the middle of a line.
+    let mut report = format!("vcuda {}\n", env!("CARGO_PKG_VERSION"));
     let mut healthy = true;
-    let mut check = |name: &str, found: anyhow::Result<String>| match found {
-        Ok(found) => println!("  {name:<14} {found}"),
-        Err(error) => {
-            println!("! {name:<14} {error:#}");
-            healthy = false;
-        }
+    let mut check = |name: &str, found: anyhow::Result<String>| {
+        let (mark, found) = match found {
+            Ok(found) => (' ', found),
+            Err(error) => ('!', in_full(&error)),
+        };
+        healthy &= mark == ' ';
+        report.push_str(&format!("{mark} {name:<14} {found}\n"));
     };
     check("library", library());
     check("functions", Ok(functions()));
     check("protocol", Ok(format!("{:016x}", vcuda_protocol::HASH)));
-    check("shims", install::library().and_then(|l| install::shims(&l)).map(shown));
+    check(
+        "shims",
+        install::library()
+            .and_then(|l| install::shims(&l))
+            .map(shown),
+    );
     check("shared memory", shared_memory());
     check("worker", worker());
     check("CPU device", Ok(processor()));
@@ -36,13 +44,11 @@ pub fn doctor() -> anyhow::Result<ExitCode> {
     for (name, value) in std::env::vars().filter(|(name, _)| name.starts_with("VCUDA_")) {
         check("environment", Ok(format!("{name}={value}")));
     }
-    println!(
-        "{}",
-        match healthy {
-            true => "Programs run: try `vcuda run ./program`.",
-            false => "Programs do not run: see the lines that begin with an exclamation mark.",
-        }
-    );
+    report.push_str(match healthy {
+        true => "Programs run: try `vcuda run ./program`.\n",
+        false => "Programs do not run: see the lines that begin with an exclamation mark.\n",
+    });
+    std::io::stdout().write_all(report.as_bytes())?;
     Ok(ExitCode::from(u8::from(!healthy)))
 }
 
@@ -58,8 +64,14 @@ fn library() -> anyhow::Result<String> {
 
 fn functions() -> String {
     let all = vcuda_api::all();
-    let implemented = all.iter().filter(|f| f.status == Status::Implemented).count();
-    format!("{implemented} of {} are implemented; the others say so when they are called", all.len())
+    let implemented = all
+        .iter()
+        .filter(|f| f.status == Status::Implemented)
+        .count();
+    format!(
+        "{implemented} of {} are implemented; the others say so when they are called",
+        all.len()
+    )
 }
 
 fn shared_memory() -> anyhow::Result<String> {

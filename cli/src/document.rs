@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! `vcuda completions` and `vcuda man`: documentation made from the command line's declaration.
 
+use std::io::Write;
 use std::process::ExitCode;
 
 use anyhow::Context;
@@ -11,7 +12,7 @@ use crate::args::{Arguments, Completions, Man};
 pub fn completions(args: Completions) -> anyhow::Result<ExitCode> {
     let mut script = Vec::new();
     clap_complete::generate(args.shell, &mut Arguments::command(), "vcuda", &mut script);
-    std::io::Write::write_all(&mut std::io::stdout(), &script)?;
+    std::io::stdout().write_all(&script)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -20,6 +21,6 @@ pub fn man(args: Man) -> anyhow::Result<ExitCode> {
     std::fs::create_dir_all(&args.folder)
         .and_then(|()| clap_mangen::generate_to(Arguments::command(), &args.folder))
         .with_context(|| format!("The man pages could not be written into {folder}"))?;
-    println!("The man pages are in {folder}.");
+    writeln!(std::io::stdout(), "The man pages are in {folder}.")?;
     Ok(ExitCode::SUCCESS)
 }

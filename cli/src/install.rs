@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Where the parts of an installation are, and the shim folder that belongs to it.
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -35,10 +36,11 @@ pub fn command() -> anyhow::Result<PathBuf> {
 /// `vcuda shims DIR`
 pub fn write_shims(folder: &Path) -> anyhow::Result<ExitCode> {
     make_shims(folder, &library()?)?;
-    println!(
+    writeln!(
+        std::io::stdout(),
         "The shims are in {0}. Use them with LD_LIBRARY_PATH={0}.",
         folder.display()
-    );
+    )?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -80,10 +82,16 @@ pub fn shims(library: &Path) -> anyhow::Result<PathBuf> {
 
 fn cache_folders() -> Vec<PathBuf> {
     let home = std::env::home_dir().map(|home| home.join(".cache"));
-    let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from).or(home);
+    let cache = std::env::var_os("XDG_CACHE_HOME")
+        .map(PathBuf::from)
+        .or(home);
     let user = rustix::process::getuid().as_raw();
     let temporary = std::env::temp_dir().join(format!("vcuda-{user}"));
-    cache.map(|c| c.join("vcuda")).into_iter().chain([temporary]).collect()
+    cache
+        .map(|c| c.join("vcuda"))
+        .into_iter()
+        .chain([temporary])
+        .collect()
 }
 
 /// Shims point to one library and are written by one version of this command.

@@ -39,9 +39,24 @@ fn main() -> ExitCode {
         if is_broken_pipe(&error) {
             return ExitCode::SUCCESS;
         }
-        eprintln!("vcuda: {error:#}");
+        vcuda_transport::say!("{}", in_full(&error));
         ExitCode::from(FAILED)
     })
+}
+
+/// An error with its causes, as far as they do not stand in it already.
+fn in_full(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    for cause in error.chain().map(|cause| cause.to_string()) {
+        let said = text.contains(cause.trim_end_matches('.'));
+        if !said {
+            if !text.is_empty() {
+                text.push_str(": ");
+            }
+            text.push_str(&cause);
+        }
+    }
+    text
 }
 
 fn is_broken_pipe(error: &anyhow::Error) -> bool {

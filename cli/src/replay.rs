@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! `vcuda replay`
 
+use std::io::Write;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context;
 use indicatif::{ProgressBar, ProgressStyle};
 use vcuda_replayer::Replayer;
-use vcuda_replayer::replay::{Element, Options, Tolerance};
+use vcuda_replayer::replay::{Element, Ended, Options, Tolerance};
+use vcuda_transport::say;
 
 use crate::args::{FloatType, Replay};
 use crate::device;
@@ -25,31 +27,37 @@ pub fn replay(args: Replay) -> anyhow::Result<ExitCode> {
     };
     let bar = progress_bar(replayer.commands());
     let outcome = replayer
-        .replay(devices, &options, |progress| bar.set_position(progress.commands))
+        .replay(devices, &options, |progress| {
+            bar.set_position(progress.commands)
+        })
         .with_context(open)?;
     bar.finish_and_clear();
+    let mut out = std::io::stdout().lock();
     if !args.quiet {
         for note in &outcome.notes {
-            println!("note: {note}");
+            writeln!(out, "note: {note}")?;
         }
-        println!("{shown}: {}", outcome.ended);
-        println!(
+        writeln!(
+            out,
             "{} commands executed; {} answers and {} bytes of data compared.",
             outcome.commands, outcome.compared_values, outcome.compared_bytes
-        );
+        )?;
     }
-    match &outcome.first_difference {
-        Some(difference) => {
-            println!("The replay differs. {difference}");
-            Ok(ExitCode::FAILURE)
-        }
-        None => {
-            if !args.quiet {
-                println!("The replay is equal to the recording.");
-            }
-            Ok(ExitCode::SUCCESS)
-        }
+    if outcome.ended != Ended::Clean {
+        say!("{}", outcome.ended);
     }
+    if let Some(difference) = &outcome.first_difference {
+        writeln!(out, "The replay differs. {difference}")?;
+        return Ok(ExitCode::FAILURE);
+    }
+    if let Ended::Cut(_) = outcome.ended {
+        say!("The replay is equal to what could be read of the recording.");
+        return Ok(ExitCode::from(crate::FAILED));
+    }
+    if !args.quiet {
+        writeln!(out, "The replay is equal to the recording.")?;
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 impl From<FloatType> for Element {

@@ -10,8 +10,10 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use rustix::fs::FlockOperation;
 
+use vcuda_protocol::trace::Reader;
+
 use crate::args::{Record, Run};
-use crate::{install, trace};
+use crate::{install, trace, worker};
 
 pub fn run(args: Run) -> anyhow::Result<ExitCode> {
     let mut command = prepare(&args.program)?;
@@ -23,22 +25,25 @@ pub fn run(args: Run) -> anyhow::Result<ExitCode> {
 pub fn record(args: Record) -> anyhow::Result<ExitCode> {
     let output = std::path::absolute(&args.output)
         .with_context(|| format!("{} is no path to record to", args.output.display()))?;
-    check_writable(&output)?;
-    let before = modified(&output);
+    make_room(&output)?;
     let mut command = prepare(&args.program)?;
-    command.env("VCUDA_RECORD", &output);
+    command.env("VCUDA_RECORD", &output).env(worker::KEEP, "1");
     let mut child = command
         .spawn()
         .map_err(|error| start_failure(&args.program, error))?;
     ignore_interrupts();
     let status = child.wait()?;
     let shown = args.output.display();
-    if modified(&output) == before {
-        eprintln!("vcuda: nothing was recorded to {shown}: the program made no CUDA call that needs a device.");
+    if std::fs::metadata(&output).map_or(0, |m| m.len()) == 0 {
+        vcuda_transport::say!(
+            "nothing was recorded to {shown}: the program made no CUDA call that needs a device."
+        );
     } else if wait_until_closed(&output)? {
-        eprintln!("vcuda: {}", trace::headline(&output)?);
+        vcuda_transport::say!("{}", trace::headline(&output)?);
     } else {
-        eprintln!("vcuda: {shown} is still being written to, by a process that the program left behind.");
+        vcuda_transport::say!(
+            "{shown} is still being written to, by a process that the program left behind."
+        );
     }
     Ok(exit_code(status))
 }
@@ -46,14 +51,19 @@ pub fn record(args: Record) -> anyhow::Result<ExitCode> {
 /// The program as a command: the library preloaded, the shims first on the library path, this
 /// command as worker.
 fn prepare(program: &[OsString]) -> anyhow::Result<Command> {
-    let (name, arguments) = program.split_first().context("There is no program to run")?;
+    let (name, arguments) = program
+        .split_first()
+        .context("There is no program to run")?;
     let library = install::library()?;
     let shims = install::shims(&library)?;
     let mut command = Command::new(name);
     command
         .args(arguments)
         .env("LD_PRELOAD", first(library.as_os_str(), "LD_PRELOAD"))
-        .env("LD_LIBRARY_PATH", first(shims.as_os_str(), "LD_LIBRARY_PATH"));
+        .env(
+            "LD_LIBRARY_PATH",
+            first(shims.as_os_str(), "LD_LIBRARY_PATH"),
+        );
     if std::env::var_os("VCUDA_WORKER").is_none() {
         command.env("VCUDA_WORKER", install::command()?);
     }
@@ -71,27 +81,29 @@ fn first(entry: &OsStr, variable: &str) -> OsString {
 }
 
 fn start_failure(program: &[OsString], error: std::io::Error) -> anyhow::Error {
-    let name = program.first().map(|p| p.to_string_lossy()).unwrap_or_default();
+    let name = program
+        .first()
+        .map(|p| p.to_string_lossy())
+        .unwrap_or_default();
     anyhow::Error::new(error).context(format!("{name} could not be started"))
 }
 
-/// A recording that cannot be written should be known before the program has run for an hour.
-fn check_writable(output: &Path) -> anyhow::Result<()> {
-    let folder = output.parent().unwrap_or(Path::new("/"));
-    let probe = match output.exists() {
-        true => std::fs::OpenOptions::new().append(true).open(output).map(drop),
-        false => rustix::fs::access(folder, rustix::fs::Access::WRITE_OK).map_err(Into::into),
-    };
-    probe.with_context(|| {
-        format!(
-            "{} cannot be written. Choose another file with -o, in a folder that exists and that you may write to",
-            output.display()
-        )
-    })
-}
-
-fn modified(path: &Path) -> Option<std::time::SystemTime> {
-    std::fs::metadata(path).and_then(|m| m.modified()).ok()
+/// A recording that cannot be written should be known before the program has run for an hour. What
+/// an earlier run recorded gives way; any other file does not.
+fn make_room(output: &Path) -> anyhow::Result<()> {
+    let shown = output.display();
+    if let Ok(found) = std::fs::metadata(output) {
+        let is_ours = || found.len() == 0 || Reader::open(output).is_ok();
+        anyhow::ensure!(
+            found.is_file() && is_ours(),
+            "{shown} is there already and is not a vcuda trace, so it is not replaced. Remove it, or choose another file with -o"
+        );
+    }
+    std::fs::File::create(output)
+        .and_then(|_| std::fs::remove_file(output))
+        .with_context(|| {
+            format!("{shown} cannot be written. Choose another file with -o, in a folder that exists and that you may write to")
+        })
 }
 
 /// The worker holds a lock on the trace while it writes. It ends soon after its program.
@@ -124,7 +136,7 @@ fn exit_code(status: ExitStatus) -> ExitCode {
     let code = match (status.code(), status.signal()) {
         (Some(code), _) => code,
         (None, Some(signal)) => {
-            eprintln!("vcuda: the program was ended by signal {signal}.");
+            vcuda_transport::say!("the program was ended by signal {signal}.");
             128 + signal
         }
         (None, None) => i32::from(crate::FAILED),

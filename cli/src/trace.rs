@@ -32,7 +32,7 @@ pub fn trace(args: Trace) -> anyhow::Result<ExitCode> {
     match ended {
         Ended::Clean => Ok(ExitCode::SUCCESS),
         early => {
-            eprintln!("vcuda: {early}");
+            vcuda_transport::say!("{early}");
             Ok(ExitCode::from(CUT))
         }
     }
@@ -49,7 +49,11 @@ fn summary(path: &Path) -> anyhow::Result<Summary> {
 /// One line on what a recording holds.
 pub fn headline(path: &Path) -> anyhow::Result<String> {
     let summary = summary(path)?;
-    let end = if summary.clean { String::new() } else { format!(" {}", summary.ended) };
+    let end = if summary.clean {
+        String::new()
+    } else {
+        format!(" {}", summary.ended)
+    };
     Ok(format!(
         "{} commands recorded to {} ({} KiB).{end}",
         summary.counts.commands,

@@ -10,12 +10,16 @@ use std::sync::Arc;
 use anyhow::Context;
 use vcuda_protocol::layout;
 use vcuda_replayer::devices::Device;
+use vcuda_replayer::recorder::{self, Existing};
 use vcuda_replayer::worker::{Guest, Hangup, serve};
-use vcuda_replayer::{Observer, Recorder, Window, recorder};
-use vcuda_transport::{Futex, accept, wait_for_hangup};
+use vcuda_replayer::{Observer, Recorder, Window};
+use vcuda_transport::{Futex, accept, say, wait_for_hangup};
 
 use crate::args::Worker;
-use crate::device;
+use crate::{device, in_full};
+
+/// Set by `vcuda record`: a recording that is there is one of the same run.
+pub const KEEP: &str = "VCUDA_RECORD_KEEP";
 
 pub fn worker(args: Worker) -> anyhow::Result<ExitCode> {
     let socket = take_socket().context(
@@ -37,19 +41,35 @@ pub fn worker(args: Worker) -> anyhow::Result<ExitCode> {
         );
         let window = Window {
             base: greeting.hello.window_base,
-            memory: greeting.window.map(Some(greeting.hello.window_base))?.shared(),
+            memory: greeting
+                .window
+                .map(Some(greeting.hello.window_base))?
+                .shared(),
         };
         let devices = device::make(args.device, &window)?;
         let observer = match &greeting.hello.record {
-            Some(path) => Some(record(Path::new(path), &greeting.hello, &devices)?),
+            Some(path) => record(Path::new(path), &greeting.hello, &devices)
+                // The program did not ask for it, and runs as well without.
+                .inspect_err(|error| {
+                    say!(
+                        "{} The program goes on without a recording.",
+                        in_full(error)
+                    )
+                })
+                .ok(),
             None => None,
         };
-        Ok((window, devices, observer, greeting.control.map(None)?.shared()))
+        Ok((
+            window,
+            devices,
+            observer,
+            greeting.control.map(None)?.shared(),
+        ))
     })();
     let (window, devices, observer, control) = match prepared {
         Ok(prepared) => prepared,
         Err(error) => {
-            greeting.refuse(&socket, format!("{error:#}"))?;
+            greeting.refuse(&socket, in_full(&error))?;
             return Ok(ExitCode::from(crate::FAILED));
         }
     };
@@ -83,7 +103,12 @@ fn record(
     devices: &[Arc<dyn Device>],
 ) -> anyhow::Result<Arc<dyn Observer>> {
     let infos: Vec<_> = devices.iter().map(|d| d.info()).collect();
-    let recorder = Recorder::create(path, hello.pid, &recorder::properties(hello, &infos))
+    let existing = match std::env::var_os(KEEP) {
+        Some(_) => Existing::Keep,
+        None => Existing::Replace,
+    };
+    let properties = recorder::properties(hello, &infos);
+    let recorder = Recorder::create(path, hello.pid, existing, &properties)
         .with_context(|| format!("The recording {} cannot be written", path.display()))?;
     Ok(Arc::new(recorder))
 }

@@ -391,10 +391,7 @@ static INITIALIZED: AtomicBool = AtomicBool::new(false);
 
 /// A reply that does not belong to its command: the worker is not what it says it is.
 pub(crate) fn unexpected(command: &str, reply: &Reply) -> Status {
-    eprintln!(
-        "vcuda: the worker answered {command} with {}.",
-        reply.kind()
-    );
+    vcuda_transport::say!("the worker answered {command} with {}.", reply.kind());
     error::UNKNOWN
 }
 

@@ -21,8 +21,8 @@ fn run(api: u16, default: DefaultStream, body: impl FnOnce() -> Result<()>) -> S
         Ok(Err(status)) => status,
         Err(_) => {
             let name = vcuda_api::FunctionId::new(api).map_or("a CUDA function", |id| id.name());
-            eprintln!(
-                "vcuda: {name} failed by a fault in vcuda itself; it returns an unknown error (999)."
+            vcuda_transport::say!(
+                "{name} failed by a fault in vcuda itself; it returns an unknown error (999)."
             );
             error::UNKNOWN
         }

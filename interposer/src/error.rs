@@ -49,6 +49,6 @@ statuses! {
 pub(crate) fn unsupported(what: &str) -> Status {
     let (api, _) = crate::thread::caller();
     let name = vcuda_api::FunctionId::new(api).map_or("The call", |id| id.name());
-    eprintln!("vcuda: {name} does not support {what}; it returns an error (801).");
+    vcuda_transport::say!("{name} does not support {what}; it returns an error (801).");
     NOT_SUPPORTED
 }

@@ -344,8 +344,8 @@ pub(crate) unsafe fn register_fat_binary(wrapper: *const FatBinaryWrapper) -> *m
     // SAFETY: not null, so by this function's contract a wrapper.
     let wrapper = unsafe { wrapper.read_unaligned() };
     if wrapper.magic != WRAPPER_MAGIC {
-        eprintln!(
-            "vcuda: a fat binary wrapper begins with {:#010x} instead of {WRAPPER_MAGIC:#010x}; its kernels cannot be launched.",
+        vcuda_transport::say!(
+            "a fat binary wrapper begins with {:#010x} instead of {WRAPPER_MAGIC:#010x}; its kernels cannot be launched.",
             wrapper.magic
         );
         return std::ptr::null_mut();
@@ -419,10 +419,7 @@ impl FatBinary {
     pub(crate) fn module(&self, device: &Device) -> Result<Module> {
         self.load(device, |info| {
             if !info.status.is_success() {
-                eprintln!(
-                    "vcuda: a fat binary did not load: {}",
-                    info.error_log.trim_end()
-                );
+                vcuda_transport::say!("a fat binary did not load: {}", info.error_log.trim_end());
             }
         })
     }

@@ -46,7 +46,7 @@ impl ControlOutbox {
 impl Outbox for ControlOutbox {
     fn answer(&self, slot: u16, reply: Result<Reply, Status>) {
         if let Err(error) = slots::answer(&self.memory, slot, &reply, &*self.notify) {
-            eprintln!("vcuda: {error}");
+            vcuda_transport::say!("{error}");
             // The client waits for something; it gets what surely fits.
             let _ = slots::answer(&self.memory, slot, &Err(status::UNKNOWN), &*self.notify);
         }

@@ -31,7 +31,7 @@ impl Recording {
         properties.add("window.base", window.base);
         properties.add("window.len", window.len());
         let path = folder.path().join("t.vcuda");
-        let recorder = Recorder::create(&path, 1, &properties).unwrap();
+        let recorder = Recorder::create(&path, 1, Existing::Replace, &properties).unwrap();
         let observer = Some(Arc::new(recorder) as _);
         let mut client = Client::new(devices(&window), window, observer);
         prepare(&mut client);
@@ -100,7 +100,10 @@ fn streams_that_wait_for_each_other_replay() {
     let mut recording = Recording::new();
     let heap = recording.heap;
     let client = &mut recording.client;
-    let (a, b) = (client.create_stream(1, false), client.create_stream(2, false));
+    let (a, b) = (
+        client.create_stream(1, false),
+        client.create_stream(2, false),
+    );
     let event = 1;
     client.ok(Command::EventCreate {
         event,

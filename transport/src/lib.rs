@@ -34,10 +34,12 @@
 
 mod futex;
 mod memory;
+mod say;
 mod socket;
 
 pub use futex::Futex;
 pub use memory::{Mapping, Memory};
+pub use say::say_line;
 pub use socket::{Guest, accept, greet, hung_up, wait_for_hangup};
 pub use vcuda_protocol::layout;
 

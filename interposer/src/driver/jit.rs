@@ -92,10 +92,7 @@ impl Options {
             wall_time.set(u64::from(milliseconds.to_bits()))?;
         }
         if self.error.buffer.is_none() && !info.status.is_success() {
-            eprintln!(
-                "vcuda: an image did not load: {}",
-                info.error_log.trim_end()
-            );
+            vcuda_transport::say!("an image did not load: {}", info.error_log.trim_end());
         }
         Ok(())
     }

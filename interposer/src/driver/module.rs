@@ -14,7 +14,7 @@ use crate::{Result, error};
 pub(super) fn read(path: Text) -> Result<Vec<u8>> {
     let path = path.get()?;
     std::fs::read(path).map_err(|cause| {
-        eprintln!("vcuda: {path} could not be read: {cause}.");
+        vcuda_transport::say!("{path} could not be read: {cause}.");
         error::FILE_NOT_FOUND
     })
 }

@@ -68,7 +68,7 @@ pub(crate) fn get() -> Result<&'static Session> {
             start::start()
                 .inspect(|_| process::watch_forks())
                 .map_err(|reason| {
-                    eprintln!("vcuda: {reason}");
+                    vcuda_transport::say!("{reason}");
                     error::NO_DEVICE
                 })
         })
@@ -132,7 +132,7 @@ impl Session {
         };
         message.clear();
         wire::encode(message, &header, command).map_err(|e| {
-            eprintln!("vcuda: {} could not be sent: {e}", command.name());
+            vcuda_transport::say!("{} could not be sent: {e}", command.name());
             error::INVALID_VALUE
         })?;
         while !producer
@@ -183,7 +183,7 @@ impl Session {
     /// Gives a window range's pages back. It reads as zeros afterwards, on both sides.
     pub(crate) fn discard(&self, offset: u64, len: u64) {
         if let Err(error) = self.window_memory.discard(offset, len) {
-            eprintln!("vcuda: {len} bytes of shared memory could not be given back: {error}.");
+            vcuda_transport::say!("{len} bytes of shared memory could not be given back: {error}.");
         }
     }
 
@@ -204,8 +204,8 @@ impl Session {
     /// Every call fails from now on; the reason is said once.
     fn gone(&self, reason: &str) -> Status {
         if self.end(error::DEVICES_UNAVAILABLE) {
-            eprintln!(
-                "vcuda: {reason}. Every CUDA call of this process now returns cudaErrorDevicesUnavailable (46)."
+            vcuda_transport::say!(
+                "{reason}. Every CUDA call of this process now returns cudaErrorDevicesUnavailable (46)."
             );
         }
         error::DEVICES_UNAVAILABLE

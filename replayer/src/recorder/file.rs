@@ -9,34 +9,43 @@ use vcuda_protocol::trace::{Writer, block::MAGIC};
 
 use super::to_io;
 
+/// What becomes of a trace that is there already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Existing {
+    /// The new one takes its place.
+    Replace,
+    /// It stays, and the new one goes beside it: another process of the same run has written it.
+    Keep,
+}
+
 /// Opens an empty file that this process has locked, at `path` or beside it.
 ///
 /// The lock (flock(2), exclusive) is held until the file is closed. Who waits for it knows that the
 /// recording is complete.
-pub(super) fn create(path: &Path, pid: u32) -> io::Result<(File, PathBuf)> {
-    if let Some(file) = lock(path)? {
+pub(super) fn create(path: &Path, pid: u32, existing: Existing) -> io::Result<(File, PathBuf)> {
+    if let Some(file) = lock(path, existing)? {
         return Ok((file, path.to_owned()));
     }
     let beside = beside(path, pid);
-    match lock(&beside)? {
+    match lock(&beside, existing)? {
         Some(file) => {
-            eprintln!(
-                "vcuda: Another process records to {}; process {pid} records to {}.",
+            vcuda_transport::say!(
+                "{} is another process's recording; process {pid} records to {}.",
                 path.display(),
                 beside.display()
             );
             Ok((file, beside))
         }
         None => Err(io::Error::other(format!(
-            "{} and {} are being recorded to by other processes",
+            "{} and {} are recordings of other processes",
             path.display(),
             beside.display()
         ))),
     }
 }
 
-/// The file, emptied, or nothing if another process has locked it.
-fn lock(path: &Path) -> io::Result<Option<File>> {
+/// The file, emptied, or nothing if it is to stay or another process has locked it.
+fn lock(path: &Path, existing: Existing) -> io::Result<Option<File>> {
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(true).truncate(false);
     let mut file = options.open(path)?;
@@ -54,6 +63,9 @@ fn lock(path: &Path) -> io::Result<Option<File>> {
                 path.display()
             ),
         ));
+    }
+    if existing == Existing::Keep && file.metadata()?.len() > 0 {
+        return Ok(None);
     }
     file.set_len(0)?;
     io::Seek::rewind(&mut file)?;
@@ -98,9 +110,19 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("thesis.tex");
         std::fs::write(&path, "years of work").unwrap();
-        let refusal = create(&path, 1).unwrap_err().to_string();
+        let refusal = create(&path, 1, Existing::Replace).unwrap_err().to_string();
         assert!(refusal.contains("thesis.tex"), "{refusal}");
         assert_eq!(std::fs::read(&path).unwrap(), b"years of work");
+    }
+
+    #[test]
+    fn a_trace_of_the_same_run_is_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("t.vcuda");
+        std::fs::write(&path, b"\x89vcuda\r\n and so on").unwrap();
+        let (_, used) = create(&path, 77, Existing::Keep).unwrap();
+        assert_eq!(used, folder.path().join("t.77.vcuda"));
+        assert!(std::fs::metadata(&path).unwrap().len() > 0);
     }
 
     #[test]
@@ -109,7 +131,7 @@ mod tests {
         let path = folder.path().join("t.vcuda");
         for old in [&b""[..], b"\x89vcuda\r\n and so on"] {
             std::fs::write(&path, old).unwrap();
-            let (_, used) = create(&path, 1).unwrap();
+            let (_, used) = create(&path, 1, Existing::Replace).unwrap();
             assert_eq!(used, path);
             assert_eq!(std::fs::read(&path).unwrap(), b"");
         }
@@ -119,14 +141,14 @@ mod tests {
     fn a_second_recorder_of_one_name_writes_beside_the_first() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("t.vcuda");
-        let (_first, _) = create(&path, 1).unwrap();
-        let (_second, beside) = create(&path, 77).unwrap();
+        let (_first, _) = create(&path, 1, Existing::Replace).unwrap();
+        let (_second, beside) = create(&path, 77, Existing::Replace).unwrap();
         assert_eq!(beside, folder.path().join("t.77.vcuda"));
     }
 
     #[test]
     fn a_folder_that_does_not_exist_is_an_error() {
         let folder = tempfile::tempdir().unwrap();
-        assert!(create(&folder.path().join("no/t.vcuda"), 1).is_err());
+        assert!(create(&folder.path().join("no/t.vcuda"), 1, Existing::Replace).is_err());
     }
 }

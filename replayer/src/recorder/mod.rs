@@ -12,6 +12,8 @@
 mod changes;
 mod file;
 
+pub use file::Existing;
+
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -90,10 +92,15 @@ enum Item {
 
 impl Recorder {
     /// Creates the file and starts to record. A file that is there is replaced if it is a trace or
-    /// empty. If another process of the program records to it right now, the name gets `pid` before
-    /// its ending, and standard error says so.
-    pub fn create(path: &Path, pid: u32, properties: &Properties) -> io::Result<Recorder> {
-        let (file, path) = file::create(path, pid)?;
+    /// empty. If another process of the program records to it right now, or has and its recording is
+    /// to be kept, the name gets `pid` before its ending, and standard error says so.
+    pub fn create(
+        path: &Path,
+        pid: u32,
+        existing: Existing,
+        properties: &Properties,
+    ) -> io::Result<Recorder> {
+        let (file, path) = file::create(path, pid, existing)?;
         Recorder::start(file, path, properties)
     }
 
@@ -327,8 +334,8 @@ impl Inner {
             }
         };
         if let Err(error) = &outcome {
-            eprintln!(
-                "vcuda: Recording to {} has stopped: {error}. Its first {good} bytes are a good \
+            vcuda_transport::say!(
+                "Recording to {} has stopped: {error}. Its first {good} bytes are a good \
                  trace of what happened before, and the program goes on. Make room, or choose \
                  another place, and record again.",
                 path.display()

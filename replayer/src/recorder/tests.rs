@@ -18,7 +18,8 @@ impl Recording {
     fn new() -> Recording {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("t.vcuda");
-        let recorder = Recorder::create(&path, 1, &Properties::default()).unwrap();
+        let recorder =
+            Recorder::create(&path, 1, Existing::Replace, &Properties::default()).unwrap();
         Recording { folder, recorder }
     }
 

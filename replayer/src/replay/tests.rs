@@ -37,7 +37,13 @@ impl Program {
         let mut properties = Properties::default();
         properties.add("window.base", WINDOW_BASE);
         properties.add("window.len", WINDOW_LEN);
-        let recorder = Recorder::create(&folder.path().join("t.vcuda"), 1, &properties).unwrap();
+        let recorder = Recorder::create(
+            &folder.path().join("t.vcuda"),
+            1,
+            Existing::Replace,
+            &properties,
+        )
+        .unwrap();
         let memory = Memory::create("test", WINDOW_LEN).unwrap();
         let window = Window {
             base: WINDOW_BASE,

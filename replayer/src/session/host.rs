@@ -108,8 +108,8 @@ impl Session {
             for &(offset, size) in shown.iter() {
                 let mut bytes = Vec::new();
                 if bytes.try_reserve_exact(size as usize).is_err() {
-                    eprintln!(
-                        "vcuda: {size} bytes of host memory could not be recorded: out of memory."
+                    vcuda_transport::say!(
+                        "{size} bytes of host memory could not be recorded: out of memory."
                     );
                     continue;
                 }

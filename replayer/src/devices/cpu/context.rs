@@ -90,7 +90,7 @@ impl Context {
                 return;
             }
         }
-        eprintln!("vcuda: {sentence}");
+        vcuda_transport::say!("{sentence}");
         if let Some(faults) = self.faults.get() {
             faults.fault(tag, status);
         }

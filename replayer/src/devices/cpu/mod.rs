@@ -78,10 +78,24 @@ struct Tables {
     modules: Modules,
 }
 
+/// Where address space is scarce, a device is not made smaller than this.
+const SMALLEST_MEMORY: u64 = 16 << 20;
+
+/// Each device's heap and its modules' variables.
+fn device_regions(options: &CpuOptions) -> Result<Vec<Region>, MemoryError> {
+    let mut regions = Vec::new();
+    for index in 0..options.devices {
+        for (base, len) in [memory::heap(index, options), memory::globals(index)] {
+            regions.push(Region::anonymous(base, len)?);
+        }
+    }
+    Ok(regions)
+}
+
 impl CpuDevice {
     /// Devices for one session, whose host memory lies in `window`.
     pub fn create(
-        options: CpuOptions,
+        mut options: CpuOptions,
         window: Option<&Window>,
     ) -> Result<Vec<Arc<dyn Device>>, CpuError> {
         if !(1..=MAX_DEVICES as u32).contains(&options.devices) {
@@ -90,12 +104,16 @@ impl CpuDevice {
         if options.memory == 0 || options.memory > options::MAX_MEMORY {
             return Err(CpuError::Memory(options.memory));
         }
-        let mut regions = Vec::new();
-        for index in 0..options.devices {
-            for (base, len) in [memory::heap(index, &options), memory::globals(index)] {
-                regions.push(Region::anonymous(base, len)?);
+        let mut regions = loop {
+            match device_regions(&options) {
+                Ok(regions) => break regions,
+                // Address space is limited (ulimit -v): a device with less memory may fit.
+                Err(MemoryError::Map { .. }) if options.memory > SMALLEST_MEMORY => {
+                    options.memory /= 2;
+                }
+                Err(error) => return Err(error.into()),
             }
-        }
+        };
         if let Some(window) = window.filter(|window| !window.is_empty()) {
             regions.push(shared_region(window)?);
         }
@@ -273,7 +291,7 @@ impl Device for CpuDevice {
         };
         let Some(place) = place else {
             return machine.core.space.allocate(address, size).map_err(|error| {
-                eprintln!("vcuda: {error}");
+                vcuda_transport::say!("{error}");
                 machine.tables.lock().memory.free(self.index, address);
                 status::OUT_OF_MEMORY
             });

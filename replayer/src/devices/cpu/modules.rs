@@ -107,7 +107,7 @@ impl Modules {
             Err(KernelError::NotFound { .. }) => return Err(status::NOT_FOUND),
             Err(error) => {
                 // Said once; there are only so many kernels that exist and cannot be had.
-                eprintln!("vcuda: {error}");
+                vcuda_transport::say!("{error}");
                 let status = status_of(&error);
                 of.by_name.insert(name.to_owned(), Err(status));
                 return Err(status);

@@ -268,7 +268,7 @@ impl<T: Task> Shared<T> {
         } else if pool.threads < self.max_threads {
             // Without it, another thread takes the queue when it is free.
             if let Err(error) = self.start_thread(&mut pool) {
-                eprintln!("vcuda: A thread for a stream could not be started: {error}.");
+                vcuda_transport::say!("A thread for a stream could not be started: {error}.");
             }
         }
     }

@@ -121,7 +121,7 @@ impl Task for Work {
 fn free_all(core: &Core, addresses: &[u64]) {
     for &address in addresses {
         if let Err(error) = core.space.free(address) {
-            eprintln!("vcuda: {error}");
+            vcuda_transport::say!("{error}");
         }
     }
 }
