@@ -12,12 +12,15 @@
 //! result.expect_pass("vector_add");
 //! ```
 
+pub mod trace;
+
 use std::ffi::OsStr;
 use std::fs::File;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 /// How long a program may take. The slowest take a few seconds; the machine may be busy.
@@ -117,20 +120,52 @@ pub fn temporary_folder() -> tempfile::TempDir {
     tempfile::tempdir().expect("a temporary folder can be made")
 }
 
+/// Waits until the condition holds. If it never does, the test fails.
+#[track_caller]
+pub fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !condition() {
+        assert!(start.elapsed() < PATIENCE, "In vain waited until {what}.");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
 /// A process to run, with a limit of time.
 #[derive(Debug)]
 pub struct Run {
     command: Command,
     patience: Duration,
+    mark: String,
 }
+
+/// The environment variable by which the processes of one [`Run`] are told from others.
+const MARK: &str = "VCUDA_TESTS_MARK";
 
 impl Run {
     /// `path` itself, without vcuda.
     pub fn new(path: impl AsRef<OsStr>) -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let mark = format!("{}.{number}", std::process::id());
+        let mut command = Command::new(path);
+        command.env(MARK, &mark);
         Self {
-            command: Command::new(path),
+            command,
             patience: PATIENCE,
+            mark,
         }
+    }
+
+    /// A line of shell, as a user types it: `vcuda` is in the PATH, and the test programs are in the folder `$PROGRAMS`.
+    pub fn shell(script: &str) -> Self {
+        let mut path = installation().as_os_str().to_owned();
+        path.push(":");
+        path.push(std::env::var_os("PATH").unwrap_or_default());
+        let programs = program("vector_add");
+        Self::new("/bin/sh")
+            .args(["-c", script])
+            .env("PATH", path)
+            .env("PROGRAMS", programs.parent().expect("it lies in a folder"))
     }
 
     /// The `vcuda` command with these arguments.
@@ -180,6 +215,14 @@ impl Run {
             .stdout(stdout.try_clone().expect("a file can be duplicated"))
             .stderr(stderr.try_clone().expect("a file can be duplicated"))
             .process_group(0);
+        // SAFETY: signal is async-signal-safe, and SIG_DFL is a valid disposition.
+        unsafe {
+            self.command.pre_exec(|| {
+                // Where the tests run in the background, a shell may have made them ignore it.
+                libc::signal(libc::SIGINT, libc::SIG_DFL);
+                Ok(())
+            });
+        }
         let child = self
             .command
             .spawn()
@@ -188,6 +231,7 @@ impl Run {
             what: format!("{:?}", self.command),
             child,
             patience: self.patience,
+            mark: self.mark,
             stdout,
             stderr,
         }
@@ -205,6 +249,7 @@ pub struct Running {
     what: String,
     child: Child,
     patience: Duration,
+    mark: String,
     stdout: File,
     stderr: File,
 }
@@ -218,6 +263,19 @@ impl Running {
     /// `kill -9` of the process alone: what it started lives on.
     pub fn kill(&mut self) {
         self.child.kill().expect("the process can be killed");
+    }
+
+    /// Ctrl-C: SIGINT for the process and all in its group.
+    pub fn interrupt(&self) {
+        // SAFETY: kill takes no pointers. The group is the child's own, which has not been waited for.
+        unsafe { libc::kill(-(self.id() as libc::pid_t), libc::SIGINT) };
+    }
+
+    /// The workers that serve this process and its descendants.
+    pub fn workers(&self) -> Workers {
+        Workers {
+            mark: format!("{MARK}={}", self.mark),
+        }
     }
 
     /// Waits for the end. A process that takes too long is killed, and the test fails.
@@ -243,12 +301,19 @@ impl Running {
             }
             pause = (pause * 2).min(Duration::from_millis(20));
         };
-        Finished {
+        let finished = Finished {
             what: self.what.clone(),
             status,
             stdout: contents(&self.stdout),
             stderr: contents(&self.stderr),
-        }
+        };
+        assert!(
+            !finished.stderr.contains("panicked at"),
+            "{} panicked.\n{}",
+            finished.what,
+            finished.stderr
+        );
+        finished
     }
 }
 
@@ -258,6 +323,56 @@ impl Drop for Running {
             // SAFETY: kill takes no pointers. The group is the child's own, which has not been waited for.
             unsafe { libc::kill(-(self.child.id() as libc::pid_t), libc::SIGKILL) };
             let _ = self.child.wait();
+        }
+    }
+}
+
+/// The `vcuda worker` processes of one [`Run`].
+#[derive(Debug)]
+pub struct Workers {
+    mark: String,
+}
+
+impl Workers {
+    /// The ids of those that live.
+    pub fn ids(&self) -> Vec<u32> {
+        let processes = std::fs::read_dir("/proc").expect("there is /proc");
+        processes
+            .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+            .filter(|&id| self.has(id))
+            .collect()
+    }
+
+    /// A process that ends meanwhile, or belongs to another user, is none. Nor is one that was killed and not yet waited
+    /// for: its command line is empty.
+    fn has(&self, id: u32) -> bool {
+        let list = |name: &str| std::fs::read(format!("/proc/{id}/{name}")).unwrap_or_default();
+        let is_worker = list("cmdline").split(|&b| b == 0).nth(1) == Some(b"worker");
+        is_worker
+            && list("environ")
+                .split(|&b| b == 0)
+                .any(|variable| variable == self.mark.as_bytes())
+    }
+
+    /// `kill -9` of all.
+    pub fn kill(&self) {
+        for id in self.ids() {
+            // SAFETY: kill takes no pointers; the process is one that this run started.
+            unsafe { libc::kill(id as libc::pid_t, libc::SIGKILL) };
+        }
+    }
+
+    /// There must be none a second from now.
+    #[track_caller]
+    pub fn expect_gone(&self) {
+        let start = Instant::now();
+        while !self.ids().is_empty() {
+            assert!(
+                start.elapsed() < Duration::from_secs(1),
+                "The workers {:?} outlive their program.",
+                self.ids()
+            );
+            std::thread::sleep(Duration::from_millis(5));
         }
     }
 }
@@ -310,6 +425,19 @@ impl Finished {
                 .lines()
                 .any(|line| line == format!("PASS {name}")),
             "{} did not say that it passed.\n{}{}",
+            self.what,
+            self.stdout,
+            self.stderr
+        );
+        self
+    }
+
+    /// Standard output must contain `text`.
+    #[track_caller]
+    pub fn expect_stdout(&self, text: &str) -> &Self {
+        assert!(
+            self.stdout.contains(text),
+            "{} did not say '{text}' on standard output.\n{}{}",
             self.what,
             self.stdout,
             self.stderr

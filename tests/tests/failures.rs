@@ -1,0 +1,241 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! What a program and its user see when something is wrong: with the worker, the machine, or the program's end.
+
+use std::time::{Duration, Instant};
+
+use vcuda_tests::{Run, Running, program, wait_until};
+
+/// `vcuda run` of a program whose one kernel runs for minutes, in that kernel.
+fn in_a_long_kernel() -> Running {
+    let running = Run::vcuda(["run"])
+        .arg(program("mandelbrot"))
+        .args(["3000", "100000000"])
+        .start();
+    wait_until("there is a worker", || running.workers().ids().len() == 1);
+    // The kernel is the third command; nothing shows from outside that it has begun.
+    std::thread::sleep(Duration::from_millis(300));
+    running
+}
+
+mod a_worker {
+    use super::*;
+
+    #[test]
+    fn that_is_killed_gives_its_program_an_error_at_once() {
+        let running = in_a_long_kernel();
+        running.workers().kill();
+        let start = Instant::now();
+        let result = running.wait();
+        assert!(start.elapsed() < Duration::from_secs(5));
+        result
+            .expect_code(1)
+            .expect_stderr("cudaErrorDevicesUnavailable");
+        let sentences: Vec<_> = result
+            .stderr
+            .lines()
+            .filter(|line| line.starts_with("vcuda: "))
+            .collect();
+        assert_eq!(sentences.len(), 1, "{}", result.stderr);
+        assert!(sentences[0].contains("worker"), "{}", sentences[0]);
+    }
+
+    #[test]
+    fn ends_with_a_program_that_is_killed() {
+        let mut running = in_a_long_kernel();
+        let workers = running.workers();
+        running.kill();
+        running.wait();
+        workers.expect_gone();
+    }
+
+    #[test]
+    fn ends_with_a_program_that_ends() {
+        let running = Run::vcuda(["run"]).arg(program("seed")).start();
+        let workers = running.workers();
+        running.wait().expect_code(0);
+        workers.expect_gone();
+    }
+
+    #[test]
+    fn ends_with_a_program_that_is_interrupted() {
+        let running = in_a_long_kernel();
+        let workers = running.workers();
+        running.interrupt();
+        let result = running.wait();
+        assert_eq!(result.status.code(), None, "{result:?}");
+        workers.expect_gone();
+    }
+
+    #[test]
+    fn of_an_interrupted_program_finishes_its_recording() {
+        let folder = vcuda_tests::temporary_folder();
+        let trace = folder.path().join("t.vcuda");
+        let running = Run::vcuda(["record", "-o"])
+            .arg(&trace)
+            .arg(program("cross_thread_sync"))
+            .arg("100000000")
+            .start();
+        let workers = running.workers();
+        wait_until("something is recorded", || {
+            std::fs::metadata(&trace).is_ok_and(|file| file.len() > 10_000)
+        });
+        running.interrupt();
+        running
+            .wait()
+            .expect_code(128 + 2)
+            .expect_stderr("the program was ended by signal 2")
+            .expect_stderr("commands recorded to");
+        workers.expect_gone();
+        Run::vcuda(["replay"]).arg(&trace).run().expect_code(0);
+    }
+
+    #[test]
+    fn that_is_stopped_does_not_outlive_a_killed_program_for_long() {
+        let mut running = in_a_long_kernel();
+        let workers = running.workers();
+        let [worker] = workers.ids()[..] else {
+            panic!("there is one worker");
+        };
+        // SAFETY: kill takes no pointers; the worker is this test's.
+        unsafe { libc::kill(worker as libc::pid_t, libc::SIGSTOP) };
+        running.kill();
+        running.wait();
+        // SAFETY: as above.
+        unsafe { libc::kill(worker as libc::pid_t, libc::SIGCONT) };
+        workers.expect_gone();
+    }
+
+    #[test]
+    fn is_no_child_of_its_program() {
+        // The shell's wait returns when the one program that it started has ended, and `$!` is the last child it knows.
+        let result = Run::shell(
+            "vcuda run sh -c '$PROGRAMS/seed & wait && echo waited; wait -n 2>/dev/null; echo $?'",
+        )
+        .run();
+        result.expect_code(0).expect_stdout("waited\n");
+    }
+
+    #[test]
+    fn that_is_not_there_is_named_with_what_to_do() {
+        Run::vcuda(["run"])
+            .arg(program("vector_add"))
+            .env("VCUDA_WORKER", "/nonexistent/vcuda")
+            .run()
+            .expect_code(1)
+            .expect_stderr("vcuda: The worker /nonexistent/vcuda could not be started")
+            .expect_stderr("Set VCUDA_WORKER")
+            .expect_stderr("cudaErrorNoDevice");
+    }
+
+    #[test]
+    fn that_is_another_program_is_named() {
+        for impostor in ["/bin/true", "/bin/cat"] {
+            Run::vcuda(["run"])
+                .arg(program("vector_add"))
+                .env("VCUDA_WORKER", impostor)
+                .run()
+                .expect_code(1)
+                .expect_stderr(&format!(
+                    "vcuda: The worker {impostor} did not accept the session"
+                ))
+                .expect_stderr("cudaErrorNoDevice");
+        }
+    }
+
+    #[test]
+    fn with_a_device_that_does_not_exist_says_which_there_are() {
+        Run::vcuda(["run"])
+            .arg(program("vector_add"))
+            .env("VCUDA_DEVICE", "abacus")
+            .run()
+            .expect_code(1)
+            .expect_stderr("abacus")
+            .expect_stderr("cpu, null");
+    }
+
+    #[test]
+    fn started_by_hand_says_who_starts_it() {
+        Run::vcuda(["worker"])
+            .run()
+            .expect_code(2)
+            .expect_stderr("A worker is started by libvcuda.so");
+    }
+}
+
+mod limits {
+    use super::*;
+
+    #[test]
+    fn too_little_address_space_is_said_to_be_that() {
+        Run::shell("ulimit -v 100000; vcuda run $PROGRAMS/vector_add 10")
+            .run()
+            .expect_code(1)
+            .expect_stderr("ulimit -v")
+            .expect_stderr("cudaErrorNoDevice");
+    }
+
+    #[test]
+    fn too_few_file_descriptors_are_said_to_be_that() {
+        Run::shell("ulimit -n 5; exec vcuda run $PROGRAMS/vector_add 10")
+            .run()
+            .expect_code(1)
+            .expect_stderr("Too many open files")
+            .expect_stderr("cudaErrorNoDevice");
+    }
+}
+
+mod streams_of_the_program {
+    use super::*;
+
+    #[test]
+    fn standard_input_and_output_are_its_own() {
+        let result = Run::shell(
+            "printf 'one\\ntwo\\n' |
+             vcuda run sh -c '$PROGRAMS/vector_add 10 >&2; read line; echo got $line; cat' | tr a-z A-Z",
+        )
+        .run();
+        result.expect_code(0).expect_stderr("PASS vector_add");
+        assert_eq!(result.stdout, "GOT ONE\nTWO\n");
+    }
+
+    #[test]
+    fn a_reader_at_the_end_of_a_pipe_sees_its_end_when_the_program_ends() {
+        // A worker that kept the pipe open would keep `cat` waiting for longer than the program runs.
+        Run::shell("vcuda run $PROGRAMS/vector_add 10 2>&1 | cat")
+            .patience(Duration::from_secs(20))
+            .run()
+            .expect_pass("vector_add");
+    }
+
+    #[test]
+    fn may_be_closed() {
+        for closed in ["<&-", "2>&-", "<&- 2>&-"] {
+            Run::shell(&format!("vcuda run $PROGRAMS/vector_add 10 {closed}"))
+                .run()
+                .expect_pass("vector_add");
+        }
+        Run::shell("vcuda run $PROGRAMS/vector_add 10 >&- 2>&- <&-")
+            .run()
+            .expect_code(0);
+    }
+
+    #[test]
+    fn may_be_closed_when_vcuda_has_something_to_say() {
+        for closed in ["2>&-", "<&- 2>&-", "2>/dev/full"] {
+            Run::shell(&format!("vcuda run $PROGRAMS/unsupported_api {closed}"))
+                .run()
+                .expect_pass("unsupported_api");
+        }
+        Run::shell("vcuda run $PROGRAMS/unsupported_instruction 2>/dev/full")
+            .run()
+            .expect_pass("unsupported_instruction");
+    }
+
+    #[test]
+    fn may_be_closed_before_the_first_call_without_harm_to_files_that_follow() {
+        // With 0 to 2 free, the next files that anyone opens get these numbers.
+        Run::shell("exec 0<&- 1>&- 2>&-; vcuda run $PROGRAMS/unsupported_api")
+            .run()
+            .expect_code(0);
+    }
+}

@@ -1,0 +1,575 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! `vcuda record`, `vcuda trace` and `vcuda replay`, as a user meets them.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use vcuda_tests::trace::Trace;
+use vcuda_tests::{Finished, Run, library, program, temporary_folder, wait_until};
+
+/// Records a program that passes.
+fn record(folder: &Path, name: &str, arguments: &[&str]) -> PathBuf {
+    let trace = folder.join(format!("{name}.vcuda"));
+    Run::vcuda(["record", "-o"])
+        .arg(&trace)
+        .arg(program(name))
+        .args(arguments)
+        .run()
+        .expect_pass(name)
+        .expect_stderr("commands recorded to");
+    trace
+}
+
+fn info(trace: &Path) -> Finished {
+    Run::vcuda(["trace", "info"]).arg(trace).run()
+}
+
+fn replay(trace: &Path) -> Finished {
+    Run::vcuda(["replay", "--device", "cpu"]).arg(trace).run()
+}
+
+#[track_caller]
+fn expect_equal_replay(trace: &Path) {
+    replay(trace)
+        .expect_code(0)
+        .expect_stdout("The replay is equal to the recording.");
+}
+
+mod what_a_recording_shows {
+    use super::*;
+
+    #[test]
+    fn info_names_the_program_and_counts_its_calls() {
+        let folder = temporary_folder();
+        let trace = record(folder.path(), "vector_add", &["1000"]);
+        info(&trace)
+            .expect_code(0)
+            .expect_stdout("vector_add 1000\n")
+            .expect_stdout("         4  cudaMalloc\n")
+            .expect_stdout("         3  cudaMemcpy\n")
+            .expect_stdout("         1  Launch\n")
+            .expect_stdout("4000 bytes out")
+            .expect_stdout("The recording was ended in good order.");
+    }
+
+    #[test]
+    fn calls_has_a_line_for_each_command_in_their_order() {
+        let folder = temporary_folder();
+        let trace = record(folder.path(), "vector_add", &["1000"]);
+        let calls = Run::vcuda(["trace", "calls"]).arg(&trace).run();
+        calls.expect_code(0);
+        let numbers: Vec<usize> = calls
+            .stdout
+            .lines()
+            .map(|line| line.split_whitespace().next().unwrap().parse().unwrap())
+            .collect();
+        assert!(numbers.len() > 10, "{}", calls.stdout);
+        assert!(numbers.iter().copied().eq(1..=numbers.len()));
+        let launch = calls.stdout.lines().find(|line| line.contains("Launch("));
+        let launch = launch.expect("a launch was recorded");
+        assert!(launch.contains("grid={x=4, y=1, z=1}"), "{launch}");
+        assert!(launch.contains("block={x=256, y=1, z=1}"), "{launch}");
+        calls.expect_stdout("name=_Z3addPKfS0_Pfm");
+    }
+
+    #[test]
+    fn json_has_an_object_on_each_line() {
+        let folder = temporary_folder();
+        let trace = record(folder.path(), "vector_add", &["1000"]);
+        let json = Run::vcuda(["trace", "json"]).arg(&trace).run();
+        json.expect_code(0);
+        let records: Vec<serde_json::Value> = json
+            .stdout
+            .lines()
+            .map(|line| serde_json::from_str(line).expect("each line is JSON"))
+            .collect();
+        let commands = records.iter().filter(|r| r["record"] == "command");
+        let functions: Vec<&str> = commands.map(|c| c["function"].as_str().unwrap()).collect();
+        let copies = functions.iter().filter(|f| **f == "cudaMemcpy").count();
+        assert_eq!(copies, 3, "{functions:?}");
+        assert_eq!(records[0]["record"], "properties");
+        assert_eq!(records.last().unwrap()["record"], "end");
+    }
+
+    #[test]
+    fn the_calls_of_all_threads_are_there() {
+        let folder = temporary_folder();
+        let trace = record(folder.path(), "threads_streams", &["5", "3"]);
+        info(&trace).expect_stdout("on 6 threads");
+        expect_equal_replay(&trace);
+    }
+
+    /// docs/trace-format.md, read by someone else.
+    #[test]
+    fn the_file_is_as_documented() {
+        let folder = temporary_folder();
+        let trace = Trace::read(&record(folder.path(), "seed", &[]));
+        assert!(trace.bytes.starts_with(b"\x89vcuda\r\n\x01\x00"));
+        let blocks = trace.blocks();
+        assert_eq!(blocks.first().unwrap().kind, "PROP");
+        let done = blocks.last().unwrap();
+        assert_eq!(done.kind, "DONE");
+        assert_eq!(done.payload.end, trace.bytes.len());
+        let commands = blocks.iter().filter(|b| b.kind == "CMND").count();
+        assert_eq!(trace.bytes[done.payload.start] as usize, commands);
+    }
+}
+
+mod replays {
+    use super::*;
+
+    #[test]
+    fn programs_of_all_kinds_replay_equally() {
+        let folder = temporary_folder();
+        for name in [
+            "seed",
+            "matmul_tiled",
+            "memcpy_2d_3d",
+            "symbols",
+            "async_allocation",
+            "managed",
+            "cooperative_grid",
+            "cross_thread_sync",
+            "runtime_and_driver",
+            "newer_architecture",
+        ] {
+            let trace = record(folder.path(), name, &[]);
+            expect_equal_replay(&trace);
+        }
+    }
+
+    #[test]
+    fn quiet_says_nothing_of_equality() {
+        let folder = temporary_folder();
+        let trace = record(folder.path(), "seed", &[]);
+        let quiet = Run::vcuda(["replay", "--device", "cpu", "--quiet"])
+            .arg(&trace)
+            .run();
+        quiet.expect_code(0);
+        assert_eq!((&*quiet.stdout, &*quiet.stderr), ("", ""));
+    }
+
+    /// Of the numbers that the program of four elements got back, the last: 3 + 3 * 0.25.
+    const LAST: [u8; 4] = 3.75f32.to_le_bytes();
+
+    fn with_another_result(folder: &Path, last: f32) -> PathBuf {
+        let path = record(folder, "vector_add", &["4"]);
+        let mut trace = Trace::read(&path);
+        trace.replace("ANSW", &LAST, &last.to_le_bytes());
+        trace.write(&path);
+        path
+    }
+
+    #[test]
+    fn a_result_that_differs_is_named_with_its_call() {
+        let folder = temporary_folder();
+        let trace = with_another_result(folder.path(), -3.75);
+        replay(&trace)
+            .expect_code(1)
+            .expect_stdout("The replay differs.")
+            .expect_stdout("from cudaMemcpy on thread")
+            .expect_stdout("at byte 15")
+            .expect_stdout("Copy {");
+    }
+
+    #[test]
+    fn a_tolerance_accepts_what_is_near_and_nothing_else() {
+        let folder = temporary_folder();
+        let trace = with_another_result(folder.path(), 3.750001);
+        replay(&trace).expect_code(1);
+        let with = |tolerance: &str| {
+            Run::vcuda(["replay", "--device", "cpu", "--tolerance", tolerance])
+                .arg(&trace)
+                .run()
+        };
+        with("1e-5").expect_code(0);
+        with("1e-9")
+            .expect_code(1)
+            .expect_stdout("at byte 12")
+            .expect_stdout("f32");
+    }
+
+    #[test]
+    fn an_answer_that_differs_is_named_with_its_call() {
+        let folder = temporary_folder();
+        let trace = folder.path().join("t.vcuda");
+        let fails = Run::vcuda(["record", "-o"])
+            .arg(&trace)
+            .arg(program("vector_add"))
+            .env("VCUDA_DEVICE", "null")
+            .run();
+        fails.expect_code(1);
+        info(&trace)
+            .expect_code(0)
+            .expect_stdout("vcuda null device");
+        replay(&trace)
+            .expect_code(1)
+            .expect_stdout("The recording was made on \"vcuda null device\"")
+            .expect_stdout("The replay differs.");
+    }
+}
+
+mod ways_to_record {
+    use super::*;
+
+    #[test]
+    fn without_the_command_through_the_environment() {
+        let folder = temporary_folder();
+        let shims = folder.path().join("shims");
+        let trace = folder.path().join("t.vcuda");
+        Run::vcuda(["shims"]).arg(&shims).run().expect_code(0);
+        Run::new(program("vector_add"))
+            .env("LD_PRELOAD", library())
+            .env("LD_LIBRARY_PATH", &shims)
+            .env("VCUDA_RECORD", &trace)
+            .run()
+            .expect_pass("vector_add");
+        info(&trace).expect_code(0);
+        expect_equal_replay(&trace);
+    }
+
+    #[test]
+    fn a_relative_name_is_one_in_the_folder_where_the_program_starts() {
+        let folder = temporary_folder();
+        Run::shell("VCUDA_RECORD=t.vcuda vcuda run $PROGRAMS/seed")
+            .current_dir(folder.path())
+            .run()
+            .expect_code(0);
+        info(&folder.path().join("t.vcuda")).expect_code(0);
+    }
+
+    #[test]
+    fn the_default_name_is_trace_vcuda() {
+        let folder = temporary_folder();
+        Run::shell("vcuda record $PROGRAMS/seed && vcuda replay trace.vcuda")
+            .current_dir(folder.path())
+            .run()
+            .expect_code(0);
+    }
+
+    #[test]
+    fn an_old_recording_is_replaced() {
+        let folder = temporary_folder();
+        record(folder.path(), "vector_add", &["100000"]);
+        let trace = record(folder.path(), "vector_add", &["4"]);
+        info(&trace).expect_code(0).expect_stdout("vector_add 4\n");
+    }
+
+    #[test]
+    fn processes_that_record_at_once_each_get_a_file() {
+        let folder = temporary_folder();
+        let result = Run::shell(
+            "vcuda record -o t.vcuda sh -c '
+                 $PROGRAMS/cross_thread_sync 20000 & $PROGRAMS/cross_thread_sync 20000 & wait'",
+        )
+        .current_dir(folder.path())
+        .run();
+        result
+            .expect_code(0)
+            .expect_stderr("Another process records to");
+        let traces: Vec<_> = fs::read_dir(folder.path())
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+            .collect();
+        assert_eq!(traces.len(), 2, "{traces:?}");
+        for trace in traces {
+            info(&trace).expect_code(0);
+        }
+    }
+
+    #[test]
+    fn a_child_of_fork_leaves_the_recording_of_its_parent_alone() {
+        let folder = temporary_folder();
+        let trace = record(folder.path(), "fork_program", &[]);
+        info(&trace).expect_code(0);
+        expect_equal_replay(&trace);
+    }
+
+    #[test]
+    fn a_program_without_cuda_is_said_to_be_one() {
+        let folder = temporary_folder();
+        Run::shell("vcuda record -o t.vcuda echo hello")
+            .current_dir(folder.path())
+            .run()
+            .expect_code(0)
+            .expect_stdout("hello\n")
+            .expect_stderr("nothing was recorded to t.vcuda: the program made no CUDA call");
+        assert!(!folder.path().join("t.vcuda").exists());
+    }
+}
+
+mod programs_that_are_killed {
+    use super::*;
+
+    fn long(path: &Path) -> bool {
+        fs::metadata(path).is_ok_and(|file| file.len() > 100_000)
+    }
+
+    #[test]
+    fn leave_a_recording_in_good_order() {
+        let folder = temporary_folder();
+        let trace = folder.path().join("t.vcuda");
+        // vcuda becomes the program.
+        let mut running = Run::vcuda(["run"])
+            .arg(program("cross_thread_sync"))
+            .arg("100000000")
+            .env("VCUDA_RECORD", &trace)
+            .start();
+        let workers = running.workers();
+        wait_until("much is recorded", || long(&trace));
+        running.kill();
+        running.wait();
+        workers.expect_gone();
+        // The worker outlives its program by as much as it takes to end the recording.
+        info(&trace)
+            .expect_code(0)
+            .expect_stdout("The recording was ended in good order.");
+        expect_equal_replay(&trace);
+    }
+
+    #[test]
+    fn are_reported_by_record_with_the_exit_code_of_a_shell() {
+        let folder = temporary_folder();
+        let trace = folder.path().join("t.vcuda");
+        Run::shell("vcuda record -o t.vcuda sh -c '$PROGRAMS/cross_thread_sync 100; kill -9 $$'")
+            .current_dir(folder.path())
+            .run()
+            .expect_code(128 + 9)
+            .expect_stderr("the program was ended by signal 9")
+            .expect_stderr("commands recorded to t.vcuda");
+        expect_equal_replay(&trace);
+    }
+
+    #[test]
+    fn together_with_their_worker_leave_a_recording_that_replays_to_its_end() {
+        let folder = temporary_folder();
+        let trace = folder.path().join("t.vcuda");
+        let mut running = Run::vcuda(["run"])
+            .arg(program("cross_thread_sync"))
+            .arg("100000000")
+            .env("VCUDA_RECORD", &trace)
+            .start();
+        wait_until("much is recorded", || long(&trace));
+        running.workers().kill();
+        running.kill();
+        running.wait();
+        let cut = info(&trace);
+        cut.expect_code(1);
+        assert!(
+            cut.stdout.contains("The recording has no end")
+                || cut.stdout.contains("The trace is cut off"),
+            "{}",
+            cut.stdout
+        );
+        expect_equal_replay(&trace);
+    }
+}
+
+mod files_that_are_not_good_traces {
+    use super::*;
+
+    /// Each command that reads traces, and its sentence where a trace is bad.
+    fn readers(trace: &Path) -> [Finished; 4] {
+        [
+            &["trace", "info"][..],
+            &["trace", "calls"],
+            &["trace", "json"],
+            &["replay"],
+        ]
+        .map(|command| Run::vcuda(command).arg(trace).run())
+    }
+
+    fn expect_refusal(trace: &Path, sentence: &str) {
+        for result in readers(trace) {
+            result.expect_code(2).expect_stderr(sentence);
+            assert_eq!(result.stdout, "");
+            assert_eq!(result.stderr.lines().count(), 1, "{}", result.stderr);
+        }
+    }
+
+    #[test]
+    fn a_missing_file_is_said_to_be_missing() {
+        expect_refusal(Path::new("no/such.vcuda"), "No such file");
+    }
+
+    #[test]
+    fn a_folder_is_no_trace() {
+        let folder = temporary_folder();
+        expect_refusal(folder.path(), "Is a directory");
+    }
+
+    #[test]
+    fn other_files_are_no_traces() {
+        expect_refusal(&program("seed"), "This is not a vcuda trace");
+        expect_refusal(Path::new("/dev/null"), "This is not a vcuda trace");
+        expect_refusal(Path::new("/dev/zero"), "This is not a vcuda trace");
+    }
+
+    #[test]
+    fn a_newer_format_asks_for_a_newer_vcuda() {
+        let folder = temporary_folder();
+        let path = record(folder.path(), "seed", &[]);
+        let mut trace = Trace::read(&path);
+        trace.set_version(2);
+        trace.write(&path);
+        expect_refusal(&path, "Use a newer vcuda");
+    }
+
+    #[test]
+    fn a_cut_one_is_used_up_to_the_cut_and_said_to_be_cut() {
+        let folder = temporary_folder();
+        let path = record(folder.path(), "seed", &[]);
+        let whole = Trace::read(&path);
+        let blocks = whole.blocks();
+        for block in &blocks[1..] {
+            for end in [block.start + 5, block.payload.start, block.payload.end - 1] {
+                let mut cut = whole.clone();
+                cut.bytes.truncate(end);
+                cut.write(&path);
+                let sentence = format!("The trace is cut off: it ends at byte {end}");
+                let [info, calls, json, replay] = readers(&path);
+                info.expect_code(1).expect_stdout(&sentence);
+                calls.expect_code(1).expect_stderr(&sentence);
+                json.expect_code(1).expect_stderr(&sentence);
+                assert!(json.stdout.lines().count() > 0);
+                replay.expect_code(0).expect_stdout(&sentence);
+            }
+        }
+    }
+
+    #[test]
+    fn one_without_its_last_record_is_said_to_have_no_end() {
+        let folder = temporary_folder();
+        let path = record(folder.path(), "seed", &[]);
+        let mut trace = Trace::read(&path);
+        let done = trace.blocks().pop().unwrap();
+        trace.bytes.truncate(done.start);
+        trace.write(&path);
+        let [info, calls, json, replay] = readers(&path);
+        info.expect_code(1).expect_stdout("has no end");
+        calls.expect_code(1).expect_stderr("has no end");
+        json.expect_code(1).expect_stderr("has no end");
+        replay.expect_code(0).expect_stdout("has no end");
+    }
+
+    #[test]
+    fn a_damaged_one_is_used_up_to_the_damage_and_said_to_be_damaged() {
+        let folder = temporary_folder();
+        let path = record(folder.path(), "seed", &[]);
+        let whole = Trace::read(&path);
+        for block in &whole.blocks()[1..] {
+            for place in [block.start, block.payload.start, block.payload.end - 1] {
+                let mut damaged = whole.clone();
+                damaged.bytes[place] ^= 0x10;
+                damaged.write(&path);
+                let sentence = format!("damaged in the record at byte {}", block.start);
+                let [info, calls, json, replay] = readers(&path);
+                info.expect_code(1).expect_stdout(&sentence);
+                calls.expect_code(1).expect_stderr(&sentence);
+                json.expect_code(1).expect_stderr(&sentence);
+                assert!(replay.stdout.contains(&sentence), "{}", replay.stdout);
+            }
+        }
+    }
+
+    #[test]
+    fn random_bytes_behind_a_good_head_do_no_harm() {
+        let folder = temporary_folder();
+        let path = record(folder.path(), "seed", &[]);
+        let mut trace = Trace::read(&path);
+        let mut state = 1u64;
+        for byte in &mut trace.bytes[16..] {
+            state = state.wrapping_mul(6364136223846793005).wrapping_add(1);
+            *byte = (state >> 56) as u8;
+        }
+        trace.write(&path);
+        for result in readers(&path) {
+            assert!(!result.status.success(), "{result:?}");
+        }
+    }
+}
+
+mod places_that_cannot_be_recorded_to {
+    use super::*;
+
+    /// `vcuda record` says so before it starts the program.
+    fn expect_no_start(folder: &Path, output: &str, sentence: &str) {
+        let result = Run::shell(&format!("vcuda record -o {output} sh -c 'touch started'"))
+            .current_dir(folder)
+            .run();
+        result.expect_code(2).expect_stderr(sentence);
+        assert!(!folder.join("started").exists());
+    }
+
+    #[test]
+    fn a_folder_that_does_not_exist() {
+        let folder = temporary_folder();
+        expect_no_start(folder.path(), "no/such/t.vcuda", "cannot be written");
+        expect_no_start(folder.path(), ".", "cannot be written");
+    }
+
+    #[test]
+    fn a_file_that_is_not_a_trace() {
+        let folder = temporary_folder();
+        let thesis = folder.path().join("thesis.tex");
+        fs::write(&thesis, "years of work").unwrap();
+        expect_no_start(folder.path(), "thesis.tex", "is not a vcuda trace");
+        assert_eq!(fs::read(&thesis).unwrap(), b"years of work");
+    }
+
+    #[test]
+    fn a_device_or_a_pipe() {
+        let folder = temporary_folder();
+        Run::shell("mkfifo pipe")
+            .current_dir(folder.path())
+            .run()
+            .expect_code(0);
+        expect_no_start(folder.path(), "/dev/full", "is no file");
+        expect_no_start(folder.path(), "pipe", "is no file");
+    }
+
+    /// A recording that cannot be made harms no program.
+    #[test]
+    fn named_by_the_environment_stop_no_program() {
+        let folder = temporary_folder();
+        fs::write(folder.path().join("thesis.tex"), "years of work").unwrap();
+        for place in ["no/such/t.vcuda", "/dev/full", "thesis.tex", "."] {
+            Run::vcuda(["run"])
+                .arg(program("vector_add"))
+                .env("VCUDA_RECORD", place)
+                .current_dir(folder.path())
+                .run()
+                .expect_pass("vector_add")
+                .expect_stderr("cannot be written");
+        }
+    }
+
+    #[test]
+    fn a_disk_that_gets_full_ends_the_recording_and_not_the_program() {
+        let folder = temporary_folder();
+        let result = Run::shell(
+            "unshare --mount sh -c '
+                 mount -t tmpfs -o size=64k none . || exit 77
+                 cd .
+                 vcuda record -o $PWD/t.vcuda $PROGRAMS/vector_add 100000
+                 code=$?
+                 vcuda trace info $PWD/t.vcuda || vcuda replay $PWD/t.vcuda || exit 9
+                 exit $code' || exit 77",
+        )
+        .current_dir(folder.path())
+        .run();
+        if result.status.code() == Some(77) {
+            eprintln!(
+                "Skipped: a small file system cannot be mounted here.\n{}",
+                result.stderr
+            );
+            return;
+        }
+        result
+            .expect_pass("vector_add")
+            .expect_stderr("has stopped")
+            .expect_stderr("No space left on device")
+            .expect_stdout("The recording has no end")
+            .expect_stdout("The replay is equal to the recording.");
+    }
+}
