@@ -19,11 +19,13 @@ pub(crate) const AWAY: u8 = 4;
 /// Single-precision results that are not a number have one encoding.
 #[inline(always)]
 pub(crate) fn canonical32(x: f32) -> f32 {
-    if x.is_nan() {
-        f32::from_bits(0x7fff_ffff)
+    // On the bits, because the compiler may take any encoding for as good as another.
+    let bits = x.to_bits();
+    f32::from_bits(if bits & 0x7fff_ffff > 0x7f80_0000 {
+        0x7fff_ffff
     } else {
-        x
-    }
+        bits
+    })
 }
 
 /// Subnormal numbers become zeros of the same sign.

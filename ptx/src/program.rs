@@ -293,7 +293,7 @@ fn place_variables(
         };
         let address = place(name, size, variable.align).map_err(placement)?;
         space.host_range(address, size).map_err(placement)?;
-        if address % variable.align != 0 {
+        if !address.is_multiple_of(variable.align) {
             return Err(placement(MemoryError::Misaligned {
                 addr: address,
                 align: variable.align,

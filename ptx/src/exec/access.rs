@@ -148,21 +148,107 @@ transfers! {
 }
 
 /// A register that holds addresses.
-pub(crate) trait Address: Copy + 'static {
+pub(crate) trait Address: Copy + PartialEq + 'static {
     fn wide(self) -> u64;
+    fn plus(self, offset: usize) -> Self;
+    /// Whether lane `i` of a row holds `first + i * size` for all lanes, or `first` without `step`.
+    ///
+    /// # Safety
+    /// The row has 32 values. With `AVX`, the host has AVX2.
+    unsafe fn regular<const AVX: bool>(
+        row: *const Self,
+        first: Self,
+        size: usize,
+        step: bool,
+    ) -> bool;
 }
 
-impl Address for u32 {
-    #[inline(always)]
-    fn wide(self) -> u64 {
-        u64::from(self)
+macro_rules! addresses {
+    ($($type:ty, $spread:ident, $add:ident;)*) => {$(
+        impl Address for $type {
+            #[inline(always)]
+            fn wide(self) -> u64 { u64::from(self) }
+            #[inline(always)]
+            fn plus(self, offset: usize) -> $type { self.wrapping_add(offset as $type) }
+            #[inline(always)]
+            unsafe fn regular<const AVX: bool>(row: *const $type, first: $type, size: usize, step: bool) -> bool {
+                let offsets: [$type; LANES] = core::array::from_fn(|i| (i * size) as $type);
+                #[cfg(target_arch = "x86_64")]
+                if AVX {
+                    use core::arch::x86_64::*;
+                    const PIECE: usize = 32 / size_of::<$type>();
+                    // SAFETY: the caller vouches for the host and the row; each piece of 32 bytes
+                    // lies within the row and within `offsets`.
+                    unsafe {
+                        let (base, keep) = ($spread(first as _), $spread(if step { -1 } else { 0 }));
+                        let mut different = _mm256_setzero_si256();
+                        for p in 0..LANES / PIECE {
+                            let offset = _mm256_loadu_si256(offsets.as_ptr().add(p * PIECE).cast());
+                            let expected = $add(base, _mm256_and_si256(offset, keep));
+                            let found = _mm256_loadu_si256(row.add(p * PIECE).cast());
+                            different = _mm256_or_si256(different, _mm256_xor_si256(found, expected));
+                        }
+                        return _mm256_testz_si256(different, different) != 0;
+                    }
+                }
+                // SAFETY: the caller vouches for the row.
+                (0..LANES).all(|i| unsafe { *row.add(i) } == first.wrapping_add(if step { offsets[i] } else { 0 }))
+            }
+        }
+    )*};
+}
+addresses! {
+    u32, _mm256_set1_epi32, _mm256_add_epi32;
+    u64, _mm256_set1_epi64x, _mm256_add_epi64;
+}
+
+/// What the fast paths serve: whole warps whose addresses lie side by side, or are all equal.
+enum Whole {
+    /// 32 values from this host address on.
+    Contiguous(*mut u8),
+    /// One value at this host address.
+    Equal(*mut u8),
+    Other,
+}
+
+/// Looks at the addresses of a whole warp.
+///
+/// # Safety
+/// The row holds values of `A`.
+#[inline(always)]
+unsafe fn whole_warp<A: Address, const AVX: bool>(
+    cx: &mut Context<'_>,
+    inst: &Inst,
+    size: usize,
+    store: bool,
+) -> Whole {
+    // SAFETY: the caller vouches for the row.
+    let (row, first, second) = unsafe {
+        let row = cx.row::<A>(inst.rows[4]);
+        (row, *row, *row.add(1))
+    };
+    let base = first.wide().wrapping_add(inst.imm as u64);
+    if base & (size as u64 - 1) != 0 {
+        return Whole::Other;
     }
-}
-
-impl Address for u64 {
-    #[inline(always)]
-    fn wide(self) -> u64 {
-        self
+    let step = second == first.plus(size);
+    // SAFETY: as above.
+    if store && !step || !unsafe { A::regular::<AVX>(row, first, size, step) } {
+        return Whole::Other;
+    }
+    let len = if step { size * LANES } else { size } as u64;
+    let host = match flags::space(inst.aux) {
+        Space::Shared => cx.locate_shared(base, len),
+        Space::Global | Space::Const => cx.space.locate(base, len, &mut cx.region),
+        Space::Generic if base < window::GENERIC_LIMIT => {
+            cx.space.locate(base, len, &mut cx.region)
+        }
+        _ => None,
+    };
+    match host {
+        Some(host) if !step => Whole::Equal(host),
+        Some(host) => Whole::Contiguous(host),
+        None => Whole::Other,
     }
 }
 
@@ -194,16 +280,16 @@ unsafe fn addresses<A: Address>(
     let base = addrs[first];
     let (mut contiguous, mut equal) = (0u64, 0u64);
     if mask == FULL {
-        for i in 0..LANES {
-            contiguous |= addrs[i] ^ base.wrapping_add(i as u64 * size);
-            equal |= addrs[i] ^ base;
+        for (i, addr) in addrs.iter().enumerate() {
+            contiguous |= addr ^ base.wrapping_add(i as u64 * size);
+            equal |= addr ^ base;
         }
     } else {
         let origin = base.wrapping_sub(first as u64 * size);
-        for i in 0..LANES {
+        for (i, addr) in addrs.iter().enumerate() {
             let on = if mask & (1 << i) != 0 { u64::MAX } else { 0 };
-            contiguous |= (addrs[i] ^ origin.wrapping_add(i as u64 * size)) & on;
-            equal |= (addrs[i] ^ base) & on;
+            contiguous |= (addr ^ origin.wrapping_add(i as u64 * size)) & on;
+            equal |= (addr ^ base) & on;
         }
     }
     let pattern = if contiguous == 0 {
@@ -351,6 +437,44 @@ unsafe fn load_body<T: Transfer, A: Address, const AVX: bool>(
     inst: &Inst,
     mask: u32,
 ) -> Flow {
+    let size = size_of::<T::Memory>();
+    // SAFETY: the lowering stage checked the widths of the rows; host addresses come from `locate`.
+    unsafe {
+        if mask == FULL && flags::elements(inst.aux) == 1 {
+            let d = cx.row::<T::Register>(inst.rows[0]);
+            match whole_warp::<A, AVX>(cx, inst, size, false) {
+                Whole::Contiguous(host) => {
+                    if AVX && size_of::<T::Register>() == size {
+                        copy_row(host, d.cast(), size * LANES);
+                    } else {
+                        for i in 0..LANES {
+                            *d.add(i) = T::widen(T::Memory::load(host.add(i * size)));
+                        }
+                    }
+                    return finish_load(cx, inst);
+                }
+                Whole::Equal(host) => {
+                    let value = T::widen(T::Memory::load(host));
+                    d.cast::<[T::Register; LANES]>().write([value; LANES]);
+                    return finish_load(cx, inst);
+                }
+                Whole::Other => {}
+            }
+        }
+        load_slowly::<T, A>(cx, inst, mask)
+    }
+}
+
+/// A load whose lanes are not all active, not all at one place, or that is a vector.
+///
+/// # Safety
+/// As for a handler.
+#[inline(never)]
+unsafe fn load_slowly<T: Transfer, A: Address>(
+    cx: &mut Context<'_>,
+    inst: &Inst,
+    mask: u32,
+) -> Flow {
     let (space, elements) = (flags::space(inst.aux), flags::elements(inst.aux));
     let size = size_of::<T::Memory>() as u64;
     let whole = size * elements as u64;
@@ -360,7 +484,7 @@ unsafe fn load_body<T: Transfer, A: Address, const AVX: bool>(
     unsafe {
         let (addrs, pattern) = addresses::<A>(cx, inst.rows[4], inst.imm, mask, first, size);
         let base = addrs[first];
-        if base % whole != 0 {
+        if base & (whole - 1) != 0 {
             return misaligned(cx, first, base, whole, "load", space);
         }
         match pattern {
@@ -368,16 +492,11 @@ unsafe fn load_body<T: Transfer, A: Address, const AVX: bool>(
                 let last = 31 - mask.leading_zeros() as usize;
                 if let Some(host) = cx.locate(space, base, (last - first + 1) as u64 * size) {
                     let d = cx.row::<T::Register>(inst.rows[0]);
-                    if AVX && mask == FULL && size_of::<T::Register>() as u64 == size {
-                        copy_row(host, d.cast(), size as usize * LANES);
-                    } else {
-                        let origin = host.wrapping_sub(first * size as usize);
-                        for i in first..=last {
-                            if mask & (1 << i) != 0 {
-                                *d.add(i) = T::widen(T::Memory::load(
-                                    origin.wrapping_add(i * size as usize),
-                                ));
-                            }
+                    let origin = host.wrapping_sub(first * size as usize);
+                    for i in first..=last {
+                        if mask & (1 << i) != 0 {
+                            *d.add(i) =
+                                T::widen(T::Memory::load(origin.wrapping_add(i * size as usize)));
                         }
                     }
                     return finish_load(cx, inst);
@@ -409,7 +528,7 @@ unsafe fn load_body<T: Transfer, A: Address, const AVX: bool>(
             let i = left.trailing_zeros() as usize;
             left &= left - 1;
             let addr = addrs[i];
-            if addr % whole != 0 {
+            if addr & (whole - 1) != 0 {
                 return misaligned(cx, i, addr, whole, "load", space);
             }
             if let Some(offset) = local_offset(space, addr) {
@@ -452,6 +571,38 @@ unsafe fn store_body<T: Transfer, A: Address, const AVX: bool>(
     inst: &Inst,
     mask: u32,
 ) -> Flow {
+    let size = size_of::<T::Memory>();
+    // SAFETY: the lowering stage checked the widths of the rows; host addresses come from `locate`.
+    unsafe {
+        if mask == FULL
+            && flags::elements(inst.aux) == 1
+            && inst.aux & flags::RELEASE == 0
+            && let Whole::Contiguous(host) = whole_warp::<A, AVX>(cx, inst, size, true)
+        {
+            let values = cx.row::<T::Register>(inst.rows[0]);
+            if AVX && size_of::<T::Register>() == size {
+                copy_row(values.cast(), host, size * LANES);
+            } else {
+                for i in 0..LANES {
+                    T::narrow(*values.add(i)).store(host.add(i * size));
+                }
+            }
+            return Flow::Next;
+        }
+        store_slowly::<T, A>(cx, inst, mask)
+    }
+}
+
+/// A store whose lanes are not all active, not side by side, or that is a vector.
+///
+/// # Safety
+/// As for a handler.
+#[inline(never)]
+unsafe fn store_slowly<T: Transfer, A: Address>(
+    cx: &mut Context<'_>,
+    inst: &Inst,
+    mask: u32,
+) -> Flow {
     let (space, elements) = (flags::space(inst.aux), flags::elements(inst.aux));
     let size = size_of::<T::Memory>() as u64;
     let whole = size * elements as u64;
@@ -463,7 +614,7 @@ unsafe fn store_body<T: Transfer, A: Address, const AVX: bool>(
     unsafe {
         let (addrs, pattern) = addresses::<A>(cx, inst.rows[4], inst.imm, mask, first, size);
         let base = addrs[first];
-        if base % whole != 0 {
+        if base & (whole - 1) != 0 {
             return misaligned(cx, first, base, whole, "store", space);
         }
         if let Pattern::Contiguous = pattern
@@ -475,14 +626,10 @@ unsafe fn store_body<T: Transfer, A: Address, const AVX: bool>(
                 && let Some(host) = cx.locate(space, base, (last - first + 1) as u64 * size)
             {
                 let values = cx.row::<T::Register>(inst.rows[0]);
-                if AVX && mask == FULL && size_of::<T::Register>() as u64 == size {
-                    copy_row(values.cast(), host, size as usize * LANES);
-                } else {
-                    let origin = host.wrapping_sub(first * size as usize);
-                    for i in first..=last {
-                        if mask & (1 << i) != 0 {
-                            T::narrow(*values.add(i)).store(origin.wrapping_add(i * size as usize));
-                        }
+                let origin = host.wrapping_sub(first * size as usize);
+                for i in first..=last {
+                    if mask & (1 << i) != 0 {
+                        T::narrow(*values.add(i)).store(origin.wrapping_add(i * size as usize));
                     }
                 }
                 return Flow::Next;
@@ -493,7 +640,7 @@ unsafe fn store_body<T: Transfer, A: Address, const AVX: bool>(
             let i = left.trailing_zeros() as usize;
             left &= left - 1;
             let addr = addrs[i];
-            if addr % whole != 0 {
+            if addr & (whole - 1) != 0 {
                 return misaligned(cx, i, addr, whole, "store", space);
             }
             if let Some(offset) = local_offset(space, addr) {
@@ -701,7 +848,7 @@ unsafe fn is_space_body<const AVX: bool>(cx: &mut Context<'_>, inst: &Inst, mask
 handlers! {
     two load<T: Transfer, A: Address> = load_body;
     two store<T: Transfer, A: Address> = store_body;
-    one load_param<T: Transfer> = load_param_body;
+    two load_param<T: Transfer> = load_param_body;
     two load_frame<T: Transfer> = load_frame_body;
     two store_frame<T: Transfer> = store_frame_body;
     one copy_frame = copy_frame_body;

@@ -130,7 +130,7 @@ unsafe fn atomic_body<O: AtomicOp, const AVX: bool>(
             let (b, c) = (*b.add(i), *c.add(i));
             let name = space_name(space);
             let (lane, bytes) = (i as u32, size as u32);
-            if addr % size != 0 {
+            if !addr.is_multiple_of(size) {
                 let trouble = Trouble::Misaligned {
                     lane,
                     address: addr,

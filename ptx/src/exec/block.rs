@@ -78,11 +78,11 @@ impl Barriers {
     ) -> bool {
         let index = barrier as usize % BARRIERS;
         let b = &mut self.list[index];
-        b.threads += threads;
-        b.rounded += rounded;
+        b.threads = b.threads.saturating_add(threads);
+        b.rounded = b.rounded.saturating_add(rounded);
         b.expected = b.expected.max(expected);
-        b.reduction.count += given.count;
-        b.reduction.threads += given.threads;
+        b.reduction.count = b.reduction.count.saturating_add(given.count);
+        b.reduction.threads = b.reduction.threads.saturating_add(given.threads);
         self.pending |= 1 << index;
         self.check(index, live)
     }
@@ -158,6 +158,17 @@ pub(crate) struct BlockState {
     pub launch: *const LaunchMemory,
 }
 
+impl Default for BlockState {
+    fn default() -> BlockState {
+        BlockState {
+            shared: Shared::default(),
+            barriers: Barriers::default(),
+            live: 0,
+            launch: core::ptr::null(),
+        }
+    }
+}
+
 impl BlockState {
     /// The host address of bytes of the launch's own memory.
     pub fn launch_memory(&self, offset: u64, len: u64) -> Option<*mut u8> {
@@ -169,6 +180,7 @@ impl BlockState {
 }
 
 /// A block that runs.
+#[derive(Default)]
 pub(crate) struct Block {
     pub ctaid: [u32; 3],
     warps: Vec<Warp>,
@@ -185,9 +197,10 @@ pub(crate) enum Round {
 
 /// Memory that a worker thread uses for one warp after another.
 #[derive(Default)]
+#[allow(clippy::vec_box)] // they move between owners all the time, and are large
 pub(crate) struct Arena {
     free: Vec<Box<Stacks>>,
-    shared: Vec<Shared>,
+    blocks: Vec<Box<Block>>,
 }
 
 /// Stacks that grew beyond this are not kept between launches.
@@ -215,36 +228,32 @@ impl Arena {
 }
 
 impl Block {
+    /// A block at its start; made of one that ended, if there is one.
     pub fn new(
         kernel: &Kernel,
         shape: &LaunchShape,
         index: u64,
         launch: *const LaunchMemory,
         arena: &mut Arena,
-    ) -> Block {
+    ) -> Box<Block> {
         let threads = shape.threads();
-        let warps = (0..shape.warps()).map(|w| {
-            Warp::new(
-                w,
-                kernel.code.functions[0].entry,
-                threads - w * LANES as u32,
-            )
-        });
         let bytes = kernel.static_shared() as usize + shape.dynamic_shared as usize;
-        let shared = match arena.shared.pop() {
-            Some(shared) if shared.len == bytes => shared,
-            _ => Shared::new(bytes),
-        };
-        Block {
-            ctaid: shape.ctaid(index),
-            warps: warps.collect(),
-            state: BlockState {
-                shared,
-                barriers: Barriers::default(),
-                live: threads,
-                launch,
-            },
+        let mut block = arena.blocks.pop().unwrap_or_default();
+        block.ctaid = shape.ctaid(index);
+        block.state.live = threads;
+        block.state.launch = launch;
+        block.state.barriers = Barriers::default();
+        if block.state.shared.len != bytes {
+            block.state.shared = Shared::new(bytes);
         }
+        let entry = kernel.code.functions[0].entry;
+        block
+            .warps
+            .resize_with(shape.warps() as usize, Warp::default);
+        for (index, warp) in block.warps.iter_mut().enumerate() {
+            warp.start(index as u32, entry, threads - index as u32 * LANES as u32);
+        }
+        block
     }
 
     /// Gives each warp that can run a turn.
@@ -293,9 +302,9 @@ impl Block {
     }
 
     /// Gives what can be used again back to the worker.
-    pub fn recycle(self, arena: &mut Arena) {
-        if arena.shared.is_empty() && self.state.shared.len() > 0 {
-            arena.shared.push(self.state.shared);
+    pub fn recycle(self: Box<Self>, arena: &mut Arena) {
+        if arena.blocks.is_empty() && self.state.shared.len <= KEEP {
+            arena.blocks.push(self);
         }
     }
 

@@ -24,8 +24,8 @@ pub(crate) enum Base {
     Constant = 1,
     /// Special registers of the warp.
     Special = 2,
-    /// No row.
-    None = 3,
+    /// Parameters of the launch, spread over the lanes.
+    Launch = 3,
 }
 
 /// A row: the base in the two high bits, the byte offset in the others. Before registers are
@@ -34,7 +34,8 @@ pub(crate) enum Base {
 pub(crate) struct Row(pub u32);
 
 impl Row {
-    pub const NONE: Row = Row::new(Base::None, 0);
+    /// Stands for a row that the instruction does not have.
+    pub const NONE: Row = Row::new(Base::Launch, Row::MAX_OFFSET);
     pub const MAX_OFFSET: u32 = (1 << 30) - 1;
 
     pub const fn new(base: Base, offset: u32) -> Row {
@@ -115,8 +116,9 @@ pub(crate) enum Flow {
 /// warp that runs that code.
 pub(crate) type Handler = for<'a, 'b, 'c> unsafe fn(&'a mut Context<'b>, &'c Inst, u32) -> Flow;
 
-/// A lowered instruction.
+/// A lowered instruction, in one cache line.
 #[derive(Clone, Copy)]
+#[repr(align(64))]
 pub(crate) struct Inst {
     pub run: Handler,
     /// Predicate row that guards it (a constant row of ones if nothing does).
@@ -193,4 +195,45 @@ pub(crate) struct Code {
     pub callable: Vec<Option<u32>>,
     /// Jump tables of `brx.idx`.
     pub tables: Vec<Vec<u32>>,
+    /// Parameters that are kept as rows.
+    pub params: Vec<ParamRow>,
+}
+
+/// A kernel parameter, or a part of one, that a launch spreads over a row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct ParamRow {
+    /// Where it is in the parameters, and its bytes there.
+    pub offset: u32,
+    pub bytes: u32,
+    /// Whether it is sign-extended to the width of the register.
+    pub signed: bool,
+    pub width: Width,
+    /// Byte offset of the row.
+    pub row: u32,
+}
+
+impl Code {
+    /// Spreads the parameters over rows.
+    pub fn launch_rows(&self, params: &[u8]) -> Rows {
+        let end = self
+            .params
+            .iter()
+            .map(|param| param.row + param.width.row_bytes())
+            .max()
+            .unwrap_or(0);
+        let mut rows = Rows::zeroed(end as usize);
+        for param in &self.params {
+            let mut value = [0u8; 8];
+            let from = param.offset as usize;
+            if let Some(bytes) = params.get(from..from + param.bytes as usize) {
+                value[..bytes.len()].copy_from_slice(bytes);
+                if param.signed && bytes.last().is_some_and(|byte| byte & 0x80 != 0) {
+                    value[bytes.len()..].fill(0xff);
+                }
+            }
+            let lane = param.width.row_bytes() as usize / LANES;
+            rows.put(param.row as usize, &value[..lane].repeat(LANES));
+        }
+        rows
+    }
 }

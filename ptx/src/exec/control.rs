@@ -166,7 +166,7 @@ unsafe fn indirect_call_body<const AVX: bool>(
     let target = targets[lane];
     let same = (0..LANES).fold(0, |same, i| same | u32::from(targets[i] == target) << i) & mask;
     let number = window::offset(target) / 16;
-    let valid = window::of(target) == window::FUNCTION && target % 16 == 0;
+    let valid = window::of(target) == window::FUNCTION && target.is_multiple_of(16);
     let function = cx
         .code
         .callable

@@ -2,6 +2,7 @@
 //! A grid of thread blocks: threads that take one block after another.
 
 use super::block::{Arena, Block, LaunchMemory, Round};
+use super::code::Rows;
 use super::fault::Fault;
 use super::special::LaunchShape;
 use super::warp::Surroundings;
@@ -77,6 +78,7 @@ struct Job {
     abort: Option<&'static AtomicBool>,
     deadline: Option<(Instant, Duration)>,
     shape: LaunchShape,
+    launch_rows: Rows,
     cooperative: bool,
     blocks: u64,
     next: AtomicU64,
@@ -134,6 +136,7 @@ impl Engine {
         shape.total_shared = kernel.static_shared() + launch.dynamic_shared;
         shape.grid_id = GRID_ID.fetch_add(1, Ordering::Relaxed);
         shape.workers = self.threads() as u32;
+        shape.cooperative = launch.cooperative;
         // SAFETY: the references are used by this thread and by pool threads that count themselves
         // in `helpers`; `finish` below waits for all of them and runs even if a block panics.
         let (kernel, space, params, abort) = unsafe {
@@ -155,6 +158,7 @@ impl Engine {
                 .time_limit
                 .map(|limit| (Instant::now() + limit, limit)),
             shape,
+            launch_rows: kernel.code.launch_rows(launch.params),
             cooperative: launch.cooperative,
             blocks,
             next: AtomicU64::new(0),
@@ -309,8 +313,9 @@ fn work(job: &Arc<Job>, worker: u32, arena: &mut Arena, mut publish: Option<&Poo
         code: &job.kernel.code,
         space: job.space,
         params: job.params,
+        launch_rows: job.launch_rows.as_ptr(),
     };
-    let mut resident: VecDeque<(u64, Block)> = VecDeque::new();
+    let mut resident: VecDeque<(u64, Box<Block>)> = VecDeque::new();
     let mut rounds = 0u32;
     loop {
         let more = if job.cooperative {

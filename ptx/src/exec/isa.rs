@@ -10,8 +10,6 @@ pub enum Lanes {
     Portable,
     /// AVX2 and FMA.
     Avx2,
-    /// AVX-512 F, BW, DQ, VL and CD.
-    Avx512,
 }
 
 impl Lanes {
@@ -28,15 +26,6 @@ impl Lanes {
                     && is_x86_feature_detected!("bmi2")
                     && is_x86_feature_detected!("lzcnt")
                     && is_x86_feature_detected!("popcnt");
-                let avx512 = avx2
-                    && is_x86_feature_detected!("avx512f")
-                    && is_x86_feature_detected!("avx512bw")
-                    && is_x86_feature_detected!("avx512dq")
-                    && is_x86_feature_detected!("avx512vl")
-                    && is_x86_feature_detected!("avx512cd");
-                if avx512 {
-                    return Lanes::Avx512;
-                }
                 if avx2 {
                     return Lanes::Avx2;
                 }
@@ -50,7 +39,6 @@ impl Lanes {
         match Lanes::detect() {
             Lanes::Portable => vec![Lanes::Portable],
             Lanes::Avx2 => vec![Lanes::Portable, Lanes::Avx2],
-            Lanes::Avx512 => vec![Lanes::Portable, Lanes::Avx2, Lanes::Avx512],
         }
     }
 }
@@ -58,8 +46,8 @@ impl Lanes {
 /// Defines, for each `name<Generics> = body`, a function `name(Lanes) -> Handler`. The body is an
 /// `#[inline(always)] unsafe fn` with the generics followed by `const AVX: bool`.
 ///
-/// How many copies are compiled depends on what they are worth: `all` makes one for each host
-/// instruction set, `two` one portable and one for AVX2, `one` only the portable one.
+/// `two` compiles one copy for every machine and one for AVX2; `one`, for what gains nothing from
+/// AVX2, only the first.
 macro_rules! handlers {
     ($($copies:ident $name:ident $(<$($generic:ident: $bound:path),*>)? = $body:ident;)*) => {$(
         pub(crate) fn $name$(<$($generic: $bound),*>)?(
@@ -81,19 +69,7 @@ macro_rules! handlers {
         $crate::exec::isa::handlers!(@copy avx2 "avx2,fma,bmi1,bmi2,lzcnt,popcnt" $body [$($generic: $bound),*] [$($name),*]);
         match $lanes {
             #[cfg(target_arch = "x86_64")]
-            $crate::exec::Lanes::Avx2 | $crate::exec::Lanes::Avx512 => avx2::<$($name),*>,
-            _ => portable::<$($name),*>,
-        }
-    }};
-    (@all $lanes:ident $body:ident [$($generic:ident: $bound:path),*] [$($name:ident),*]) => {{
-        $crate::exec::isa::handlers!(@copy avx2 "avx2,fma,bmi1,bmi2,lzcnt,popcnt" $body [$($generic: $bound),*] [$($name),*]);
-        $crate::exec::isa::handlers!(@copy avx512
-            "avx512f,avx512bw,avx512dq,avx512vl,avx512cd,avx2,fma,bmi1,bmi2,lzcnt,popcnt" $body [$($generic: $bound),*] [$($name),*]);
-        match $lanes {
-            #[cfg(target_arch = "x86_64")]
             $crate::exec::Lanes::Avx2 => avx2::<$($name),*>,
-            #[cfg(target_arch = "x86_64")]
-            $crate::exec::Lanes::Avx512 => avx512::<$($name),*>,
             _ => portable::<$($name),*>,
         }
     }};

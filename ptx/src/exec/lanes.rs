@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Loops over lanes: how an operation on values becomes one on rows.
 //!
-//! Operands are read in pieces of 16 lanes before the piece of the result is written, so that a
+//! Operands are read in pieces of 8 lanes before the piece of the result is written, so that a
 //! result row may be an operand row and the compiler still vectorises the loop.
 
 use super::code::{Flow, Inst, LANES};
@@ -10,7 +10,7 @@ use super::isa::handlers;
 use core::array::from_fn;
 
 /// Lanes per piece.
-const PIECE: usize = 16;
+const PIECE: usize = 8;
 const FULL: u32 = u32::MAX;
 
 /// An operation of one operand.
@@ -152,6 +152,39 @@ pub(crate) mod setp {
     pub const NEGATED: u64 = 8;
 }
 
+/// The comparison of two rows: a bit per lane.
+///
+/// # Safety
+/// Both rows have 32 values. With `AVX`, the host has AVX2.
+#[inline(always)]
+unsafe fn test_row<T: Test, const AVX: bool>(a: *const T::A, b: *const T::A) -> u32 {
+    let mut bits = 0u32;
+    for p in 0..LANES / PIECE {
+        // SAFETY: the caller vouches for the rows.
+        let (a, b) = unsafe { (piece(a, p), piece(b, p)) };
+        let wide: [i32; PIECE] = from_fn(|i| -i32::from(T::test(a[i], b[i])));
+        bits |= sign_bits::<AVX>(wide) << (p * PIECE);
+    }
+    bits
+}
+
+/// The signs of eight words as the low bits of a word.
+#[inline(always)]
+fn sign_bits<const AVX: bool>(words: [i32; PIECE]) -> u32 {
+    #[cfg(target_arch = "x86_64")]
+    if AVX {
+        use core::arch::x86_64::{__m256, _mm256_movemask_ps};
+        // SAFETY: AVX is only set in handlers for hosts that have it; any bits are valid floats.
+        return unsafe {
+            _mm256_movemask_ps(core::mem::transmute::<[i32; PIECE], __m256>(words)) as u32
+        };
+    }
+    words
+        .iter()
+        .enumerate()
+        .fold(0, |bits, (i, word)| bits | (*word as u32 >> 31) << i)
+}
+
 #[inline(always)]
 unsafe fn setp_body<T: Test, const AVX: bool>(
     cx: &mut Context<'_>,
@@ -161,10 +194,7 @@ unsafe fn setp_body<T: Test, const AVX: bool>(
     // SAFETY: the lowering stage checked the widths of the rows.
     unsafe {
         let (a, b) = (cx.row::<T::A>(inst.rows[1]), cx.row::<T::A>(inst.rows[2]));
-        let mut bits = 0u32;
-        for i in 0..LANES {
-            bits |= u32::from(T::test(*a.add(i), *b.add(i))) << i;
-        }
+        let bits = test_row::<T, AVX>(a, b);
         if inst.aux == 0 {
             cx.set_predicate(inst.rows[0], bits, mask);
             return Flow::Next;
@@ -438,13 +468,13 @@ handlers! {
     one rare1<O: Op1> = rare1_body;
     one rare2<O: Op2> = rare2_body;
     one rare3<O: Op3> = rare3_body;
-    all op1<O: Op1> = op1_body;
-    all op2<O: Op2> = op2_body;
-    all op3<O: Op3> = op3_body;
-    all setp_test<T: Test> = setp_body;
+    two op1<O: Op1> = op1_body;
+    two op2<O: Op2> = op2_body;
+    two op3<O: Op3> = op3_body;
+    two setp_test<T: Test> = setp_body;
     one set_test<T: Test, D: FromBits> = set_body;
-    all select<T: FromBits> = select_body;
-    all copy<T: FromBits> = copy_body;
+    two select<T: FromBits> = select_body;
+    two copy<T: FromBits> = copy_body;
     two carry<O: Carry> = carry_body;
     one logic = logic_body;
     two lop3 = lop3_body;

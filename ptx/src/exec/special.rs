@@ -81,6 +81,8 @@ pub(crate) struct LaunchShape {
     pub total_shared: u32,
     pub grid_id: u64,
     pub workers: u32,
+    /// Whether the launch has a work space.
+    pub cooperative: bool,
     /// Which special registers the kernel reads.
     pub used: u32,
     /// `%tid` of each thread of each warp.
@@ -95,9 +97,9 @@ impl LaunchShape {
         if used & (Special::TidX.bit() | Special::TidY.bit() | Special::TidZ.bit()) != 0 {
             tids = vec![[[0; LANES]; 3]; warps];
             let [mut x, mut y, mut z] = [0; 3];
-            for warp in &mut tids {
-                for lane in 0..LANES {
-                    (warp[0][lane], warp[1][lane], warp[2][lane]) = (x, y, z);
+            for [xs, ys, zs] in &mut tids {
+                for ((to_x, to_y), to_z) in xs.iter_mut().zip(ys).zip(zs) {
+                    (*to_x, *to_y, *to_z) = (x, y, z);
                     x += 1;
                     if x == block[0] {
                         x = 0;
@@ -117,6 +119,7 @@ impl LaunchShape {
             total_shared: 0,
             grid_id: 0,
             workers: 1,
+            cooperative: false,
             used,
             tids,
         }
@@ -189,7 +192,11 @@ impl LaunchShape {
         spread(Special::NSmId, self.workers);
         spread(Special::DynamicShared, self.dynamic_shared);
         spread(Special::TotalShared, self.total_shared);
-        let workspace = super::window::start(super::window::LAUNCH);
+        let workspace = if self.cooperative {
+            super::window::start(super::window::LAUNCH)
+        } else {
+            0
+        };
         spread(Special::WorkspaceHigh, (workspace >> 32) as u32);
         spread(Special::WorkspaceLow, workspace as u32);
         if self.used & Special::GridId.bit() != 0 {

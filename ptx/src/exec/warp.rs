@@ -73,6 +73,7 @@ pub(crate) enum Turn {
     Fault(Box<Trouble>, u32),
 }
 
+#[derive(Default)]
 pub(crate) struct Warp {
     pub index: u32,
     pub live: u32,
@@ -88,31 +89,31 @@ pub(crate) struct Surroundings<'a> {
     pub code: &'a Code,
     pub space: &'a AddressSpace,
     pub params: &'a [u8],
+    /// Parameters spread over the lanes.
+    pub launch_rows: *const u8,
 }
 
 impl Warp {
-    pub fn new(index: u32, entry: u32, lanes: u32) -> Warp {
-        let live = if lanes >= 32 {
+    /// Sets the warp to the start of a kernel.
+    pub fn start(&mut self, index: u32, entry: u32, lanes: u32) {
+        self.index = index;
+        self.live = if lanes >= 32 {
             u32::MAX
         } else {
             (1 << lanes) - 1
         };
-        let start = Group {
+        self.groups.clear();
+        self.groups.push(Group {
             pc: entry,
-            mask: live,
+            mask: self.live,
             frame: 0,
             local: 0,
             wait: Wait::Ready,
             stamp: 0,
-        };
-        Warp {
-            index,
-            live,
-            groups: vec![start],
-            stacks: None,
-            rotate: false,
-            clock: 0,
-        }
+        });
+        self.stacks = None;
+        self.rotate = false;
+        self.clock = 0;
     }
 
     /// Lets the warp run until its budget is used, or all its lanes wait or have exited.
@@ -128,7 +129,7 @@ impl Warp {
                 stacks.registers.as_mut_ptr(),
                 around.code.constants.as_ptr().cast_mut(),
                 stacks.special.as_mut_ptr(),
-                core::ptr::null_mut(),
+                around.launch_rows.cast_mut(),
             ],
             active: 0,
             pc: entry_pc,
@@ -231,12 +232,10 @@ fn wake(cx: &mut Context<'_>) {
             Wait::Barrier {
                 barrier,
                 generation,
-                again,
-            } => {
-                if !again && cx.block.barriers.generation(barrier) != generation {
-                    group.pc += 1;
-                    group.wait = Wait::Ready;
-                }
+                again: false,
+            } if cx.block.barriers.generation(barrier) != generation => {
+                group.pc += 1;
+                group.wait = Wait::Ready;
             }
             Wait::Lanes { live, .. } if live != cx.live => group.wait = Wait::Ready,
             _ => {}

@@ -10,7 +10,7 @@ use super::builder::{Draft, Patch};
 use crate::exec::code::{Base, OPERANDS, Row, Width};
 use std::collections::BTreeMap;
 
-/// Blocks times registers above which lives are not computed.
+/// Work, in blocks times registers, beyond which lives are not computed.
 const EFFORT: usize = 1 << 27;
 /// A frame larger than this is refused.
 const FRAME: u64 = 16 << 20;
@@ -183,12 +183,13 @@ fn lives(drafts: &[Draft], count: usize, flow: &Flow<'_>, always: Row) -> Vec<(u
             }
         }
     }
-    if begins.len().saturating_mul(crossing.len()) > EFFORT {
-        lives
-            .iter_mut()
-            .filter(|life| life.0 != u32::MAX)
-            .for_each(|life| *life = (0, drafts.len() as u32));
-        return lives;
+    let edges: usize = drafts
+        .iter()
+        .filter_map(|draft| (flow.table)(draft).and_then(|table| flow.tables.get(table)))
+        .map(Vec::len)
+        .sum();
+    if (begins.len() + edges).saturating_mul(crossing.len().max(64)) > EFFORT {
+        return everywhere(lives, drafts.len());
     }
     let words = crossing.len().div_ceil(64);
     let mut uses = vec![0u64; begins.len() * words];
@@ -239,9 +240,14 @@ fn lives(drafts: &[Draft], count: usize, flow: &Flow<'_>, always: Row) -> Vec<(u
     let mut alive = uses;
     let mut work: Vec<u32> = (0..begins.len() as u32).collect();
     let mut waiting = vec![true; begins.len()];
+    let mut steps = 0usize;
     while let Some(b) = work.pop() {
         let b = b as usize;
         waiting[b] = false;
+        steps += (after[b].len() + 1) * words;
+        if steps > EFFORT {
+            return everywhere(lives, drafts.len());
+        }
         let mut changed = false;
         for word in 0..words {
             let out = after[b]
@@ -282,5 +288,14 @@ fn lives(drafts: &[Draft], count: usize, flow: &Flow<'_>, always: Row) -> Vec<(u
             }
         }
     }
+    lives
+}
+
+/// The fallback for what would take too long: whatever is used lives all the time.
+fn everywhere(mut lives: Vec<(u32, u32)>, end: usize) -> Vec<(u32, u32)> {
+    lives
+        .iter_mut()
+        .filter(|life| life.0 != u32::MAX)
+        .for_each(|life| *life = (0, end as u32));
     lives
 }

@@ -2,8 +2,8 @@
 //! What the lowering of single instructions works with: operands in, lowered instructions out.
 
 use super::scope::{Binding, Scopes};
-use super::{Refusal, Shared};
-use crate::exec::code::{Base, Handler, Inst, LANES, OPERANDS, Row, Width};
+use super::{Mark, Refusal, Shared};
+use crate::exec::code::{Base, Handler, Inst, LANES, OPERANDS, ParamRow, Row, Width};
 use crate::exec::lanes::{self, Op1, Op2, Op3};
 use crate::exec::{Lanes, access, control, window};
 use crate::parse::ast::{Body, Linkage, Operand, Space, Type};
@@ -50,14 +50,14 @@ pub(crate) struct Constants {
 
 impl Constants {
     /// More constants than this are refused.
-    const LIMIT: u32 = 1 << 28;
+    const LIMIT: u32 = 1 << 26;
 
     fn reserve(&mut self, width: Width) -> Result<u32, Refusal> {
         let bytes = width.row_bytes();
         let at = self.len.next_multiple_of(bytes.min(64));
         if at > Constants::LIMIT {
             return Err(Refusal::invalid(
-                "a kernel with more than 256 MiB of constants",
+                "a kernel with more than 64 MiB of constants",
             ));
         }
         self.len = at + bytes;
@@ -138,9 +138,13 @@ pub(crate) struct Builder<'a> {
     pub calls_indirectly: bool,
     /// Signatures and jump targets named by `Binding::Prototype` and `Binding::Targets`.
     pub prototypes: Vec<&'a crate::parse::ast::Prototype>,
-    pub targets: Vec<crate::parse::ast::List>,
+    pub targets: Vec<(crate::parse::ast::List, Option<i64>)>,
     /// Return values that live in registers: type, register, offset in local memory.
     pub returned: Vec<(Type, Row, i64)>,
+    /// Virtual registers that always hold the same as a row that never changes.
+    pub aliases: Vec<Option<Row>>,
+    /// Number of the function in `Shared::marks`.
+    pub number: usize,
 }
 
 impl<'a> Builder<'a> {
@@ -341,7 +345,7 @@ impl<'a> Builder<'a> {
                     "the register {} of another width",
                     self.module.names.text(name)
                 ))),
-                _ => Ok(row),
+                _ => Ok(self.aliased(row)),
             };
         }
         if let Some(row) = self.special(name, width)? {
@@ -380,8 +384,85 @@ impl<'a> Builder<'a> {
         })
     }
 
+    /// The row to read a register from.
+    pub fn aliased(&self, row: Row) -> Row {
+        let known =
+            (row.base() == Base::Frame as usize).then(|| self.aliases.get(row.offset()).copied());
+        known.flatten().flatten().unwrap_or(row)
+    }
+
+    /// Lets a register stand for a row that never changes, instead of copying it; false if the
+    /// register is not one that is written once, by this instruction, before it is read.
+    pub fn alias(&mut self, d: &Operand, width: Width, row: Row) -> Result<bool, Refusal> {
+        let Operand::Name(name) = d else {
+            return Ok(false);
+        };
+        let mark = self
+            .shared
+            .marks
+            .get(name.0 as usize)
+            .copied()
+            .unwrap_or_default();
+        let once = mark.function == self.number && mark.definitions == 1 && !mark.seen;
+        if !once || self.guard != self.shared.always || row.base() == Base::Frame as usize {
+            return Ok(false);
+        }
+        let d = self.destination(d, width)?;
+        if self.aliases.len() <= d.offset() {
+            self.aliases.resize(d.offset() + 1, None);
+        }
+        self.aliases[d.offset()] = Some(row);
+        Ok(true)
+    }
+
+    /// The width that a register was declared with; does not count as a use of it.
+    pub fn declared_width(&self, operand: &Operand) -> Option<Width> {
+        let Operand::Name(name) = operand else {
+            return None;
+        };
+        match self.scopes.find(*name) {
+            Some((_, Binding::Register(row))) => self.width(row),
+            Some(_) => None,
+            None => self.numbered(*name).map(|(_, width)| width),
+        }
+    }
+
+    /// The row of a kernel parameter, or of a part of it.
+    pub fn param_row(&mut self, offset: u32, ty: Type, width: Width) -> Result<Row, Refusal> {
+        let signed = matches!(ty, Type::S8 | Type::S16 | Type::S32);
+        let bytes = ty.size() as u32;
+        let known = self
+            .shared
+            .params
+            .iter()
+            .find(|p| (p.offset, p.bytes, p.signed, p.width) == (offset, bytes, signed, width));
+        if let Some(known) = known {
+            return Ok(Row::new(Base::Launch, known.row));
+        }
+        let row = self.shared.param_rows;
+        self.shared.param_rows += width.row_bytes();
+        self.shared.params.push(ParamRow {
+            offset,
+            bytes,
+            signed,
+            width,
+            row,
+        });
+        Ok(Row::new(Base::Launch, row))
+    }
+
     /// What a name stands for here; makes a numbered register on its first use.
     pub fn lookup(&mut self, name: Symbol) -> Result<Option<Binding>, Refusal> {
+        if let Some(mark) = self.shared.marks.get_mut(name.0 as usize) {
+            if mark.function != self.number {
+                *mark = Mark {
+                    function: self.number,
+                    definitions: 0,
+                    seen: false,
+                };
+            }
+            mark.seen = true;
+        }
         let found = self.scopes.find(name);
         if let Some((depth, binding)) = found
             && (depth == self.scopes.depth() || self.scopes.depth() == 0)
@@ -556,10 +637,21 @@ impl<'a> Builder<'a> {
         self.emit(run, &[], &[], i64::from(label), 0).patch = Patch::Label;
     }
 
-    /// Shared state of the kernel that is being lowered, for tables.
-    pub fn add_table(&mut self, labels: Vec<u32>) -> i64 {
+    /// The jump table of a `.branchtargets` list, made once.
+    pub fn jump_table(&mut self, number: u32) -> Result<i64, Refusal> {
+        let (list, made) = self.targets[number as usize].clone();
+        if let Some(table) = made {
+            return Ok(table);
+        }
+        let labels = self
+            .list(&list)
+            .iter()
+            .map(|target| self.label(target))
+            .collect::<Result<Vec<_>, _>>()?;
         self.shared.tables.push(labels);
-        self.shared.tables.len() as i64 - 1
+        let table = self.shared.tables.len() as i64 - 1;
+        self.targets[number as usize].1 = Some(table);
+        Ok(table)
     }
 }
 

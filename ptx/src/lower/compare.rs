@@ -16,23 +16,23 @@ use crate::parse::ast::Type::{
 
 tests! {
     EqF32(f32) = |a, b| a == b;
-    NeF32(f32) = |a, b| a < b || a > b;
+    NeF32(f32) = |a, b| a != b && !a.is_nan() && !b.is_nan();
     LtF32(f32) = |a, b| a < b;
     LeF32(f32) = |a, b| a <= b;
-    EquF32(f32) = |a, b| !(a < b || a > b);
+    EquF32(f32) = |a, b| a == b || a.is_nan() || b.is_nan();
     NeuF32(f32) = |a, b| a != b;
-    LtuF32(f32) = |a, b| !(a >= b);
-    LeuF32(f32) = |a, b| !(a > b);
+    LtuF32(f32) = |a, b| a < b || a.is_nan() || b.is_nan();
+    LeuF32(f32) = |a, b| a <= b || a.is_nan() || b.is_nan();
     NumF32(f32) = |a, b| !(a.is_nan() || b.is_nan());
     NanF32(f32) = |a, b| a.is_nan() || b.is_nan();
     EqF64(f64) = |a, b| a == b;
-    NeF64(f64) = |a, b| a < b || a > b;
+    NeF64(f64) = |a, b| a != b && !a.is_nan() && !b.is_nan();
     LtF64(f64) = |a, b| a < b;
     LeF64(f64) = |a, b| a <= b;
-    EquF64(f64) = |a, b| !(a < b || a > b);
+    EquF64(f64) = |a, b| a == b || a.is_nan() || b.is_nan();
     NeuF64(f64) = |a, b| a != b;
-    LtuF64(f64) = |a, b| !(a >= b);
-    LeuF64(f64) = |a, b| !(a > b);
+    LtuF64(f64) = |a, b| a < b || a.is_nan() || b.is_nan();
+    LeuF64(f64) = |a, b| a <= b || a.is_nan() || b.is_nan();
     NumF64(f64) = |a, b| !(a.is_nan() || b.is_nan());
     NanF64(f64) = |a, b| a.is_nan() || b.is_nan();
 }
@@ -316,6 +316,9 @@ pub(crate) fn mov(b: &mut Builder<'_>, form: &Form, operands: &[Operand]) -> Res
         }
         _ => {
             let a = b.source(a, width)?;
+            if b.alias(d, width, a)? {
+                return Ok(());
+            }
             let d = b.destination(d, width)?;
             b.copy(width, d, a)
         }

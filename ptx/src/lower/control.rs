@@ -32,14 +32,8 @@ pub(crate) fn brx(b: &mut Builder<'_>, _form: &Form, operands: &[Operand]) -> Re
             "an indexed branch without a list of targets",
         ));
     };
-    let targets = b.targets[number as usize].clone();
-    let labels = b
-        .list(&targets)
-        .iter()
-        .map(|target| b.label(target))
-        .collect::<Result<Vec<_>, _>>()?;
+    let table = b.jump_table(number)?;
     let index = b.source(index, Width::Word)?;
-    let table = b.add_table(labels);
     let run = control::indexed_branch(b.lanes);
     b.emit(run, &[Row::NONE, index], &[], table, 0);
     Ok(())
@@ -147,6 +141,7 @@ pub(crate) fn call(b: &mut Builder<'_>, _form: &Form, operands: &[Operand]) -> R
         let places = pass(b, &prototype.returns, &prototype.params, results, arguments)?;
         b.calls_indirectly = true;
         let run = control::indirect_call(b.lanes);
+        let row = b.aliased(row);
         b.emit(run, &[Row::NONE, row], &[], 0, 0).patch = Patch::IndirectCall;
         return fetch(b, &prototype.returns, results, &places);
     }

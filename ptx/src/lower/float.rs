@@ -393,7 +393,7 @@ pub(crate) fn min(b: &mut Builder<'_>, form: &Form, operands: &[Operand]) -> Res
         return Err(Refusal::Unsupported);
     }
     match only_type(form)? {
-        F32 if form.has(Modifier::Nan) => flushed!(form, b, rare2, MinNanF32(d, x, y)),
+        F32 if form.has(Modifier::PropagateNan) => flushed!(form, b, rare2, MinNanF32(d, x, y)),
         F32 => flushed!(form, b, op2, MinF32(d, x, y)),
         F64 => b.op2::<MinF64>(d, x, y),
         _ => packed::min(b, form, operands),
@@ -408,7 +408,7 @@ pub(crate) fn max(b: &mut Builder<'_>, form: &Form, operands: &[Operand]) -> Res
         return Err(Refusal::Unsupported);
     }
     match only_type(form)? {
-        F32 if form.has(Modifier::Nan) => flushed!(form, b, rare2, MaxNanF32(d, x, y)),
+        F32 if form.has(Modifier::PropagateNan) => flushed!(form, b, rare2, MaxNanF32(d, x, y)),
         F32 => flushed!(form, b, op2, MaxF32(d, x, y)),
         F64 => b.op2::<MaxF64>(d, x, y),
         _ => packed::max(b, form, operands),

@@ -4,11 +4,11 @@
 use super::allocate;
 use super::builder::{Builder, Draft, Patch};
 use super::scope::{Binding, Scopes};
-use super::{Lowered, Refusal, Refused, Shared, control as lower_control, table};
+use super::{Lowered, Mark, Refusal, Refused, Shared, control as lower_control, table};
 use crate::exec::code::Width;
 use crate::exec::{Lanes, control};
-use crate::parse::Module;
-use crate::parse::ast::{Function, Instruction, Operand, Space, Statement, Variable};
+use crate::parse::ast::{Body, Function, Instruction, Operand, Space, Statement, Variable};
+use crate::parse::{Module, Symbol};
 use std::sync::Arc;
 
 /// Bytes of local memory or parameters of one function that are still accepted.
@@ -16,10 +16,11 @@ const FRAME_LIMIT: u64 = 512 << 10;
 
 pub(crate) fn lower(
     module: &Module,
-    function: &Function,
+    index: usize,
     shared: &mut Shared,
     lanes: Lanes,
 ) -> Result<Lowered, Refused> {
+    let function = &module.functions[index];
     let name = module.names.text(function.name);
     let refused = |line: u32, instruction: &str, why: Refusal| Refused {
         function: name.into(),
@@ -43,6 +44,7 @@ pub(crate) fn lower(
     }
     let tables_from = shared.tables.len();
     let guard = shared.always;
+    count_definitions(shared, body, index + 1);
     let mut b = Builder {
         module,
         shared,
@@ -63,6 +65,8 @@ pub(crate) fn lower(
         prototypes: Vec::new(),
         targets: Vec::new(),
         returned: Vec::new(),
+        aliases: Vec::new(),
+        number: index + 1,
     };
     parameters(&mut b, function).map_err(|why| refused(function.line, name, why))?;
     let mut labels = vec![0u32; b.scopes.label_count as usize];
@@ -92,7 +96,7 @@ pub(crate) fn lower(
                     .map_err(|why| refused(variable.line, module.names.text(variable.name), why))?;
             }
             Statement::BranchTargets { name, targets } => {
-                b.targets.push(targets.clone());
+                b.targets.push((targets.clone(), None));
                 let number = b.targets.len() as u32 - 1;
                 b.scopes.bind(*name, Binding::Targets(number));
             }
@@ -173,6 +177,41 @@ pub(crate) fn lower(
         callees,
         calls_indirectly,
     })
+}
+
+/// Counts, at most too high, how often each name is written to: it is when it stands first.
+fn count_definitions(shared: &mut Shared, body: &Body, number: usize) {
+    let mut count = |name: Symbol| {
+        if let Some(mark) = shared.marks.get_mut(name.0 as usize) {
+            if mark.function != number {
+                *mark = Mark {
+                    function: number,
+                    definitions: 0,
+                    seen: false,
+                };
+            }
+            mark.definitions += 1;
+        }
+    };
+    for statement in &body.statements {
+        let Statement::Instruction(instruction) = statement else {
+            continue;
+        };
+        match body.list(&instruction.operands).first() {
+            Some(Operand::Name(name)) => count(*name),
+            Some(Operand::Pair(first, second)) => {
+                [*first, *second].into_iter().for_each(&mut count)
+            }
+            Some(Operand::Vector(list) | Operand::Paren(list)) => {
+                for operand in body.list(list) {
+                    if let Operand::Name(name) = operand {
+                        count(*name);
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
 }
 
 /// The text of an instruction, for messages.
@@ -260,6 +299,8 @@ fn parameters(b: &mut Builder<'_>, function: &Function) -> Result<(), Refusal> {
         let width = Builder::type_width(variable.ty);
         let row = b.new_register(width)?;
         b.scopes.bind(variable.name, Binding::Register(row));
+        // It has a value already: whatever is written to it later does not stand for it everywhere.
+        b.lookup(variable.name)?;
         if i >= function.returns.len() {
             super::memory::load_frame(b, variable.ty, row, offset as i64, Patch::None)?;
         } else {

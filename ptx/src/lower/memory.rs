@@ -106,6 +106,7 @@ impl Builder<'_> {
                     ));
                 }
             };
+            let row = self.aliased(row);
             return Ok(Target::Row {
                 row,
                 wide,
@@ -113,8 +114,8 @@ impl Builder<'_> {
             });
         }
         Ok(match self.place_of(*base)? {
-            PlaceOf::Frame(at) => Target::Frame(at as i64 + offset),
-            PlaceOf::Param(at) => Target::Param(at as i64 + offset),
+            PlaceOf::Frame(at) => Target::Frame((at as i64).wrapping_add(*offset)),
+            PlaceOf::Param(at) => Target::Param((at as i64).wrapping_add(*offset)),
             PlaceOf::Function(_) => return Err(Refusal::invalid("an access to a function")),
             _ => {
                 let row = self.source(&Operand::Name(*base), Width::Double)?;
@@ -175,6 +176,17 @@ pub(crate) fn ld(b: &mut Builder<'_>, form: &Form, operands: &[Operand]) -> Resu
     let mut rows = [Row::NONE; 5];
     let mut width = Builder::type_width(ty);
     let target = b.target(address)?;
+    if let (Space::Param, &Target::Param(offset), [element]) =
+        (form.space(), &target, &elements[..])
+        && check_param(b, offset, ty, 1).is_ok()
+        && b.shared.params.len() < PARAM_ROWS
+    {
+        // Sign and zero extension of narrower registers is left to the instruction.
+        let row = b.param_row(offset as u32, ty, width)?;
+        if b.declared_width(element) == Some(width) && b.alias(element, width, row)? {
+            return Ok(());
+        }
+    }
     for (row, element) in rows.iter_mut().zip(&elements) {
         match b.register(element)? {
             Some(found) => {
@@ -191,15 +203,11 @@ pub(crate) fn ld(b: &mut Builder<'_>, form: &Form, operands: &[Operand]) -> Resu
         return Err(Refusal::invalid("a vector of registers of several widths"));
     }
     let count = elements.len() as u64;
-    let bytes = ty.size() * count;
     let space = form.space();
     match (space, target) {
         (Space::Param, Target::Param(offset)) => {
             let run = handler(Kind::LoadParam, ty, width, b.lanes)?;
-            if offset < 0 || offset as u64 % ty.size() != 0 || offset as u64 + bytes > b.param_bytes
-            {
-                return Err(Refusal::invalid("a load outside of the parameters"));
-            }
+            check_param(b, offset, ty, count)?;
             b.emit(run, &rows, &[0, 1, 2, 3], offset, flags::of(space, count));
         }
         (Space::Param | Space::Local | Space::Generic, Target::Frame(offset)) => {
@@ -239,8 +247,22 @@ pub(crate) fn ld(b: &mut Builder<'_>, form: &Form, operands: &[Operand]) -> Resu
     Ok(())
 }
 
+/// Parameters of a kernel that are kept as rows at most.
+const PARAM_ROWS: usize = 1024;
+
+fn check_param(b: &Builder<'_>, offset: i64, ty: Type, count: u64) -> Result<(), Refusal> {
+    let bytes = ty.size() * count;
+    if offset < 0
+        || !(offset as u64).is_multiple_of(ty.size())
+        || offset as u64 + bytes > b.param_bytes
+    {
+        return Err(Refusal::invalid("a load outside of the parameters"));
+    }
+    Ok(())
+}
+
 fn check_frame(offset: i64, ty: Type) -> Result<(), Refusal> {
-    if offset < 0 || offset as u64 % ty.size() != 0 || offset > 1 << 24 {
+    if offset < 0 || !(offset as u64).is_multiple_of(ty.size()) || offset > 1 << 24 {
         return Err(Refusal::invalid("an address outside of local memory"));
     }
     Ok(())
@@ -474,6 +496,9 @@ pub(crate) fn cvta(b: &mut Builder<'_>, form: &Form, operands: &[Operand]) -> Re
         return Err(Refusal::Unsupported);
     }
     let a = b.source(a, Width::Double)?;
+    if base == 0 && b.alias(d, Width::Double, a)? {
+        return Ok(());
+    }
     let d = b.destination(d, Width::Double)?;
     if base == 0 {
         return b.copy(Width::Double, d, a);

@@ -23,7 +23,7 @@ mod special;
 mod table;
 
 use crate::exec::Lanes;
-use crate::exec::code::{Code, FunctionCode, Row, Width};
+use crate::exec::code::{Code, FunctionCode, ParamRow, Row, Width};
 use crate::parse::ast::{Function, Operand, Statement};
 use crate::parse::{Module, Symbol};
 use builder::{Constants, Draft, Patch};
@@ -67,6 +67,11 @@ pub(crate) struct Shared {
     /// A guard that is always true.
     pub always: (Row, u32),
     pub tables: Vec<Vec<u32>>,
+    /// Parameters that are kept as rows, and the bytes of these.
+    pub params: Vec<ParamRow>,
+    pub param_rows: u32,
+    /// What is known of each name of the module in the function that is being lowered.
+    pub marks: Vec<Mark>,
     pub globals: Arc<HashMap<Symbol, Global>>,
     pub functions: Arc<HashMap<Symbol, usize>>,
     /// Module-scope variables in shared memory that were used: offset.
@@ -80,6 +85,17 @@ pub(crate) struct Shared {
     pub specials: u32,
     /// Opcodes that were looked up.
     pub forms: HashMap<Symbol, Option<(Arc<form::Form>, &'static table::Instruction)>>,
+}
+
+/// What is known of a name within one function.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Mark {
+    /// Line of the function, plus 1, for which the rest holds.
+    pub function: usize,
+    /// How often it is written to, at most.
+    pub definitions: u32,
+    /// It was read or written already.
+    pub seen: bool,
 }
 
 /// A function lowered, but not yet placed.
@@ -131,6 +147,9 @@ pub(crate) fn kernel(
         constants,
         always: (ones, 0),
         tables: Vec::new(),
+        params: Vec::new(),
+        param_rows: 0,
+        marks: vec![Mark::default(); module.names.len()],
         globals: globals.clone(),
         functions: functions.clone(),
         shared_offsets: HashMap::new(),
@@ -145,7 +164,7 @@ pub(crate) fn kernel(
     let mut lowered: Vec<Lowered> = Vec::new();
     let mut indirect = false;
     while let Some(&next) = order.get(lowered.len()) {
-        let one = function::lower(module, &module.functions[next], &mut shared, lanes)?;
+        let one = function::lower(module, next, &mut shared, lanes)?;
         let mut callees = one.callees.clone();
         if one.calls_indirectly && !indirect {
             indirect = true;
@@ -191,7 +210,14 @@ pub(crate) fn kernel(
             .collect();
     }
     let dynamic_shared = shared.uses_dynamic;
-    let code = link(lowered, &place, shared.constants, shared.tables, callable);
+    let code = link(
+        lowered,
+        &place,
+        shared.constants,
+        shared.tables,
+        callable,
+        shared.params,
+    );
     Ok(LoweredKernel {
         code,
         static_shared,
@@ -258,6 +284,7 @@ fn link(
     constants: Constants,
     mut tables: Vec<Vec<u32>>,
     callable: Vec<Option<u32>>,
+    params: Vec<ParamRow>,
 ) -> Code {
     let mut entries = Vec::new();
     let mut entry = 0;
@@ -309,5 +336,6 @@ fn link(
         functions,
         callable,
         tables,
+        params,
     }
 }

@@ -213,7 +213,7 @@ pub(crate) fn min(b: &mut Builder<'_>, form: &Form, operands: &[Operand]) -> Res
     let [d, x, y] = operands else {
         return Err(Refusal::invalid(COUNT));
     };
-    if form.has(Modifier::Nan) {
+    if form.has(Modifier::PropagateNan) {
         return Err(Refusal::Unsupported);
     }
     variant!(b, form, rare2, Min1, Min2, (d, x, y))
@@ -223,7 +223,7 @@ pub(crate) fn max(b: &mut Builder<'_>, form: &Form, operands: &[Operand]) -> Res
     let [d, x, y] = operands else {
         return Err(Refusal::invalid(COUNT));
     };
-    if form.has(Modifier::Nan) {
+    if form.has(Modifier::PropagateNan) {
         return Err(Refusal::Unsupported);
     }
     variant!(b, form, rare2, Max1, Max2, (d, x, y))

@@ -67,8 +67,16 @@ static TABLE: &[Instruction] = &[
     row("rem", &[], integer::rem),
     row("abs", &[Ftz], integer::abs),
     row("neg", &[Ftz], integer::neg),
-    row("min", &[Ftz, Nan, Xorsign, Abs, Relu], integer::min),
-    row("max", &[Ftz, Nan, Xorsign, Abs, Relu], integer::max),
+    row(
+        "min",
+        &[Ftz, PropagateNan, Xorsign, Abs, Relu],
+        integer::min,
+    ),
+    row(
+        "max",
+        &[Ftz, PropagateNan, Xorsign, Abs, Relu],
+        integer::max,
+    ),
     row("addc", &[Cc], integer::with_carry),
     row("subc", &[Cc], integer::with_carry),
     row("madc", &[Lo, Hi, Cc], integer::with_carry),

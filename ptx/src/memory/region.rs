@@ -195,7 +195,7 @@ impl Region {
         for granule in first..first + whole {
             self.entry(granule).store(GRANULE as u16, Ordering::Relaxed);
         }
-        if len % GRANULE != 0 {
+        if !len.is_multiple_of(GRANULE) {
             self.entry(first + whole)
                 .store((len % GRANULE) as u16, Ordering::Relaxed);
         }
@@ -245,7 +245,7 @@ fn check_range(base: u64, len: u64) -> Result<(), MemoryError> {
     {
         return Err(MemoryError::InvalidRange { addr: base, len });
     }
-    if base % GRANULE != 0 {
+    if !base.is_multiple_of(GRANULE) {
         return Err(MemoryError::Misaligned {
             addr: base,
             align: GRANULE,

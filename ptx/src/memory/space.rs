@@ -60,7 +60,7 @@ impl AddressSpace {
         let region = self
             .region(addr, len)
             .ok_or(MemoryError::NoRegion { addr, len })?;
-        if addr % ALLOCATION_ALIGNMENT != 0 {
+        if !addr.is_multiple_of(ALLOCATION_ALIGNMENT) {
             return Err(MemoryError::Misaligned {
                 addr,
                 align: ALLOCATION_ALIGNMENT,
@@ -163,7 +163,7 @@ impl AddressSpace {
         if !matches!(size, 1 | 2 | 4) {
             return Err(MemoryError::InvalidPattern { len: size });
         }
-        if addr % size as u64 != 0 {
+        if !addr.is_multiple_of(size as u64) {
             return Err(MemoryError::Misaligned {
                 addr,
                 align: size as u64,

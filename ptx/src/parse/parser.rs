@@ -7,6 +7,8 @@ use super::{Names, ParseError, Symbol};
 
 /// How deep operands may nest: `[t, {a, b}]` needs two levels.
 const OPERAND_DEPTH: u32 = 4;
+/// How deep blocks in a function may nest.
+const BLOCK_DEPTH: u32 = 64;
 
 pub(super) struct Parser<'a> {
     source: &'a str,
@@ -354,6 +356,9 @@ impl<'a> Parser<'a> {
         let mut depth = 1u32;
         while depth > 0 {
             match self.token.kind {
+                Kind::Punct(b'{') if depth > BLOCK_DEPTH => {
+                    return Err(self.error("blocks that nest less deep are expected"));
+                }
                 Kind::Punct(b'{') => {
                     self.advance();
                     depth += 1;
