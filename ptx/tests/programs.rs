@@ -606,3 +606,45 @@ fn a_cooperative_grid_synchronizes_with_more_blocks_than_threads() {
             .is_err()
     );
 }
+
+#[test]
+fn several_threads_launch_on_one_engine_at_once() {
+    let machine = Machine::new();
+    let kernel = machine.load(BASIC).kernel("saxpy").unwrap();
+    let n = 20_000u32;
+    let buffers: Vec<(u64, u64)> = (0..8)
+        .map(|_| {
+            (
+                machine.put(&vec![1f32; n as usize]),
+                machine.put(&vec![0f32; n as usize]),
+            )
+        })
+        .collect();
+    let (space, engine) = (&machine.space, &machine.engine);
+    std::thread::scope(|scope| {
+        for (x, y) in &buffers {
+            let kernel = kernel.clone();
+            scope.spawn(move || {
+                let params = common::pack(
+                    &kernel,
+                    &[Arg::F32(1.0), Arg::U64(*x), Arg::U64(*y), Arg::U32(n)],
+                );
+                let launch = vcuda_ptx::Launch {
+                    grid: [n.div_ceil(128), 1, 1],
+                    block: [128, 1, 1],
+                    dynamic_shared: 0,
+                    params: &params,
+                    cooperative: false,
+                };
+                for _ in 0..20 {
+                    engine
+                        .run(space, &kernel, &launch, &vcuda_ptx::Limits::default())
+                        .unwrap();
+                }
+            });
+        }
+    });
+    for (_, y) in buffers {
+        assert_eq!(machine.get::<f32>(y, n as usize), vec![20f32; n as usize]);
+    }
+}

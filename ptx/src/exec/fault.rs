@@ -120,6 +120,12 @@ pub enum Fault {
         /// The kernel.
         kernel: String,
     },
+    /// A worker thread of the engine failed: a defect of this crate, not of the kernel.
+    #[error("Kernel {kernel} did not finish, because a worker thread of the engine failed.")]
+    WorkerFailed {
+        /// The kernel.
+        kernel: String,
+    },
     /// The launch does not fit the kernel or the engine.
     #[error("Kernel {kernel} cannot be launched: {reason}.")]
     InvalidLaunch {

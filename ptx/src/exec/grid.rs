@@ -218,6 +218,11 @@ struct Helper<'a>(&'a Job);
 
 impl Drop for Helper<'_> {
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            // Its block is lost: the launch must not look as if it had succeeded.
+            let kernel = self.0.kernel.name().to_owned();
+            self.0.fail(0, Fault::WorkerFailed { kernel });
+        }
         let mut helpers = self.0.helpers.lock();
         *helpers -= 1;
         if *helpers == 0 {
