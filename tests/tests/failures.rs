@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! What a program and its user see when something is wrong: with the worker, the machine, or the program's end.
 
+use std::fs;
 use std::time::{Duration, Instant};
 
 use vcuda_tests::{Run, Running, program, wait_until};
@@ -77,7 +78,7 @@ mod a_worker {
             .start();
         let workers = running.workers();
         wait_until("something is recorded", || {
-            std::fs::metadata(&trace).is_ok_and(|file| file.len() > 10_000)
+            fs::metadata(&trace).is_ok_and(|file| file.len() > 10_000)
         });
         running.interrupt();
         running
@@ -90,29 +91,16 @@ mod a_worker {
     }
 
     #[test]
-    fn that_is_stopped_does_not_outlive_a_killed_program_for_long() {
-        let mut running = in_a_long_kernel();
-        let workers = running.workers();
-        let [worker] = workers.ids()[..] else {
-            panic!("there is one worker");
-        };
-        // SAFETY: kill takes no pointers; the worker is this test's.
-        unsafe { libc::kill(worker as libc::pid_t, libc::SIGSTOP) };
-        running.kill();
-        running.wait();
-        // SAFETY: as above.
-        unsafe { libc::kill(worker as libc::pid_t, libc::SIGCONT) };
-        workers.expect_gone();
-    }
-
-    #[test]
-    fn is_no_child_of_its_program() {
-        // The shell's wait returns when the one program that it started has ended, and `$!` is the last child it knows.
-        let result = Run::shell(
-            "vcuda run sh -c '$PROGRAMS/seed & wait && echo waited; wait -n 2>/dev/null; echo $?'",
-        )
-        .run();
-        result.expect_code(0).expect_stdout("waited\n");
+    fn is_no_child_of_its_program_and_in_no_process_group_of_it() {
+        let running = in_a_long_kernel();
+        let program = running.id();
+        let children = fs::read_to_string(format!("/proc/{program}/task/{program}/children"));
+        assert_eq!(children.unwrap(), "", "wait(2) would see it");
+        for worker in running.workers().ids() {
+            // SAFETY: getpgid takes no pointers.
+            let group = unsafe { libc::getpgid(worker as libc::pid_t) };
+            assert_ne!(group, program as libc::pid_t, "Ctrl-C would end it");
+        }
     }
 
     #[test]
@@ -172,6 +160,13 @@ mod limits {
             .expect_code(1)
             .expect_stderr("ulimit -v")
             .expect_stderr("cudaErrorNoDevice");
+    }
+
+    #[test]
+    fn address_space_for_a_small_device_is_enough() {
+        Run::shell("ulimit -v 4000000; vcuda run $PROGRAMS/vector_add 10")
+            .run()
+            .expect_pass("vector_add");
     }
 
     #[test]

@@ -212,6 +212,11 @@ mod replays {
 mod ways_to_record {
     use super::*;
 
+    fn traces_in(folder: &Path) -> Vec<PathBuf> {
+        let entries = fs::read_dir(folder).unwrap();
+        entries.map(|entry| entry.unwrap().path()).collect()
+    }
+
     #[test]
     fn without_the_command_through_the_environment() {
         let folder = temporary_folder();
@@ -266,14 +271,39 @@ mod ways_to_record {
         .run();
         result
             .expect_code(0)
-            .expect_stderr("Another process records to");
-        let traces: Vec<_> = fs::read_dir(folder.path())
-            .unwrap()
-            .map(|entry| entry.unwrap().path())
-            .collect();
+            .expect_stderr("is another process's recording");
+        let traces = traces_in(folder.path());
         assert_eq!(traces.len(), 2, "{traces:?}");
         for trace in traces {
             info(&trace).expect_code(0);
+        }
+    }
+
+    #[test]
+    fn processes_that_record_one_after_the_other_each_get_a_file() {
+        let folder = temporary_folder();
+        let script = "vcuda record -o t.vcuda sh -c '
+            $PROGRAMS/vector_add 10; $PROGRAMS/vector_add 20; $PROGRAMS/vector_add 30'";
+        Run::shell(script)
+            .current_dir(folder.path())
+            .run()
+            .expect_code(0);
+        info(&folder.path().join("t.vcuda")).expect_stdout("vector_add 10\n");
+        let traces = traces_in(folder.path());
+        assert_eq!(traces.len(), 3, "{traces:?}");
+        for trace in traces {
+            expect_equal_replay(&trace);
+        }
+    }
+
+    #[test]
+    fn children_that_use_cuda_are_recorded_as_their_parent_is() {
+        let folder = temporary_folder();
+        record(folder.path(), "fork_before_cuda", &[]);
+        let traces = traces_in(folder.path());
+        assert_eq!(traces.len(), 4, "{traces:?}");
+        for trace in traces {
+            expect_equal_replay(&trace);
         }
     }
 
@@ -336,7 +366,7 @@ mod programs_that_are_killed {
             .run()
             .expect_code(128 + 9)
             .expect_stderr("the program was ended by signal 9")
-            .expect_stderr("commands recorded to t.vcuda");
+            .expect_stderr("t.vcuda (");
         expect_equal_replay(&trace);
     }
 
@@ -361,7 +391,14 @@ mod programs_that_are_killed {
             "{}",
             cut.stdout
         );
-        expect_equal_replay(&trace);
+        let replay = replay(&trace);
+        assert!(
+            replay.stdout.contains("equal to the recording")
+                || replay.stderr.contains("equal to what could be read"),
+            "{}{}",
+            replay.stdout,
+            replay.stderr
+        );
     }
 }
 
@@ -432,7 +469,10 @@ mod files_that_are_not_good_traces {
                 calls.expect_code(1).expect_stderr(&sentence);
                 json.expect_code(1).expect_stderr(&sentence);
                 assert!(json.stdout.lines().count() > 0);
-                replay.expect_code(0).expect_stdout(&sentence);
+                replay
+                    .expect_code(2)
+                    .expect_stderr(&sentence)
+                    .expect_stderr("equal to what could be read");
             }
         }
     }
@@ -449,7 +489,10 @@ mod files_that_are_not_good_traces {
         info.expect_code(1).expect_stdout("has no end");
         calls.expect_code(1).expect_stderr("has no end");
         json.expect_code(1).expect_stderr("has no end");
-        replay.expect_code(0).expect_stdout("has no end");
+        replay
+            .expect_code(0)
+            .expect_stderr("has no end")
+            .expect_stdout("The replay is equal to the recording.");
     }
 
     #[test]
@@ -467,7 +510,7 @@ mod files_that_are_not_good_traces {
                 info.expect_code(1).expect_stdout(&sentence);
                 calls.expect_code(1).expect_stderr(&sentence);
                 json.expect_code(1).expect_stderr(&sentence);
-                assert!(replay.stdout.contains(&sentence), "{}", replay.stdout);
+                replay.expect_code(2).expect_stderr(&sentence);
             }
         }
     }
@@ -509,6 +552,20 @@ mod places_that_cannot_be_recorded_to {
     }
 
     #[test]
+    fn an_old_recording_stays_when_the_program_cannot_be_started() {
+        let folder = temporary_folder();
+        let trace = record(folder.path(), "seed", &[]);
+        let before = fs::read(&trace).unwrap();
+        Run::vcuda(["record", "-o"])
+            .arg(&trace)
+            .arg("./nonexistent")
+            .current_dir(folder.path())
+            .run()
+            .expect_code(2);
+        assert_eq!(fs::read(&trace).unwrap(), before);
+    }
+
+    #[test]
     fn a_file_that_is_not_a_trace() {
         let folder = temporary_folder();
         let thesis = folder.path().join("thesis.tex");
@@ -524,8 +581,8 @@ mod places_that_cannot_be_recorded_to {
             .current_dir(folder.path())
             .run()
             .expect_code(0);
-        expect_no_start(folder.path(), "/dev/full", "is no file");
-        expect_no_start(folder.path(), "pipe", "is no file");
+        expect_no_start(folder.path(), "/dev/full", "is not a vcuda trace");
+        expect_no_start(folder.path(), "pipe", "is not a vcuda trace");
     }
 
     /// A recording that cannot be made harms no program.
@@ -540,7 +597,8 @@ mod places_that_cannot_be_recorded_to {
                 .current_dir(folder.path())
                 .run()
                 .expect_pass("vector_add")
-                .expect_stderr("cannot be written");
+                .expect_stderr("cannot be written")
+                .expect_stderr("The program goes on without a recording.");
         }
     }
 
