@@ -806,6 +806,50 @@ unsafe fn copy_frame_body<const AVX: bool>(cx: &mut Context<'_>, inst: &Inst, ma
     Flow::Next
 }
 
+/// `cp.async`: row 0 is the address in shared memory, row 1 that in global memory, row 2 how many
+/// bytes are copied; up to `aux` bytes the rest is zero. The offsets are in the halves of `imm`.
+#[inline(always)]
+unsafe fn copy_to_shared_body<const AVX: bool>(
+    cx: &mut Context<'_>,
+    inst: &Inst,
+    mask: u32,
+) -> Flow {
+    let size = inst.aux;
+    // SAFETY: the lowering stage checked the widths of the rows; host addresses come from `locate`.
+    unsafe {
+        for i in (0..LANES).filter(|i| mask & (1 << i) != 0) {
+            let to = (*cx.row::<u64>(inst.rows[0]).add(i)).wrapping_add((inst.imm >> 32) as u64);
+            let from = (*cx.row::<u64>(inst.rows[1]).add(i)).wrapping_add(inst.imm as i32 as u64);
+            let have = u64::from(*cx.row::<u32>(inst.rows[2]).add(i)).min(size);
+            if to & (size - 1) != 0 {
+                return misaligned(cx, i, to, size, "store", Space::Shared);
+            }
+            if from & (size - 1) != 0 {
+                return misaligned(cx, i, from, size, "load", Space::Global);
+            }
+            let Some(to_host) = cx.locate(Space::Shared, to, size) else {
+                return illegal(cx, i, to, size, "store", Space::Shared);
+            };
+            let mut from_host = core::ptr::null_mut();
+            if have > 0 {
+                match cx.locate(Space::Global, from, have) {
+                    Some(host) => from_host = host,
+                    None => return illegal(cx, i, from, have, "load", Space::Global),
+                }
+            }
+            for at in 0..size as usize {
+                let byte = if (at as u64) < have {
+                    u8::load(from_host.add(at))
+                } else {
+                    0
+                };
+                byte.store(to_host.add(at));
+            }
+        }
+    }
+    Flow::Next
+}
+
 /// The address of a variable in local memory: the frame's offset plus `imm`.
 #[inline(always)]
 unsafe fn frame_address_body<A: super::lanes::FromBits, const AVX: bool>(
@@ -854,4 +898,5 @@ handlers! {
     one copy_frame = copy_frame_body;
     one frame_address<A: super::lanes::FromBits> = frame_address_body;
     one is_space = is_space_body;
+    one copy_to_shared = copy_to_shared_body;
 }

@@ -30,7 +30,7 @@ modifiers! {
     Ftz "ftz", Sat "sat", Approx "approx", Full "full", Relu "relu", Satfinite "satfinite",
     Hi "hi", Lo "lo", Wide "wide", Cc "cc", To "to", Uni "uni",
     Eq "eq", Ne "ne", Lt "lt", Le "le", Gt "gt", Ge "ge", Ls "ls", Hs "hs",
-    Equ "equ", Neu "neu", Ltu "ltu", Leu "leu", Gtu "gtu", Geu "geu", Num "num", Nan "nan", PropagateNan "NaN",
+    Equ "equ", Neu "neu", Ltu "ltu", Leu "leu", Gtu "gtu", Geu "geu", Num "num", Async "async", CommitGroup "commit_group", WaitGroup "wait_group", WaitAll "wait_all", Nan "nan", PropagateNan "NaN",
     And "and", Or "or", Xor "xor", Popc "popc", Add "add", Min "min", Max "max", Inc "inc", Dec "dec",
     Exch "exch", Cas "cas", Xorsign "xorsign", Abs "abs",
     L "l", R "r", Wrap "wrap", Clamp "clamp", Shiftamt "shiftamt",

@@ -549,3 +549,47 @@ pub(crate) fn hint(
 ) -> Result<(), Refusal> {
     Ok(())
 }
+
+/// `cp.async`: the copy is made at once, so that there is never a group to wait for.
+pub(crate) fn cp(b: &mut Builder<'_>, form: &Form, operands: &[Operand]) -> Result<(), Refusal> {
+    use Modifier::{Async, Ca, Cg, CommitGroup, Global, Shared, WaitAll, WaitGroup};
+    if !form.has(Async) || !form.types.is_empty() {
+        return Err(Refusal::Unsupported);
+    }
+    if form.has_any(set(&[CommitGroup, WaitGroup, WaitAll])) {
+        return Ok(());
+    }
+    if !form.has(Shared) || !form.has(Global) || !form.has_any(set(&[Ca, Cg])) {
+        return Err(Refusal::Unsupported);
+    }
+    let (to, from, size, have) = match operands {
+        [to, from, Operand::Int(size)] => (to, from, *size, Operand::Int(*size)),
+        [to, from, Operand::Int(size), have] => (to, from, *size, have.clone()),
+        _ => return Err(Refusal::Unsupported),
+    };
+    if !matches!(size, 4 | 8 | 16) {
+        return Err(Refusal::invalid("a size other than 4, 8 and 16"));
+    }
+    let have = b.source(&have, Width::Word)?;
+    let mut place = |operand: &Operand| match b.target(operand)? {
+        Target::Row {
+            row,
+            wide: true,
+            offset,
+        } => Ok((row, offset)),
+        Target::Row {
+            row,
+            wide: false,
+            offset,
+        } => Ok((b.widened(row)?, offset)),
+        _ => Err(Refusal::invalid("a copy of another state space")),
+    };
+    let ((to, to_offset), (from, from_offset)) = (place(to)?, place(from)?);
+    let (Ok(high), Ok(low)) = (i32::try_from(to_offset), i32::try_from(from_offset)) else {
+        return Err(Refusal::Unsupported);
+    };
+    let imm = i64::from(high) << 32 | i64::from(low as u32);
+    let run = access::copy_to_shared(b.lanes);
+    b.emit(run, &[to, from, have], &[], imm, size);
+    Ok(())
+}
