@@ -5,7 +5,8 @@
 //! libcudart shim. The Runtime API ([`runtime`]) and the Driver API ([`driver`]) are thin layers
 //! over the same pieces: devices and contexts, streams and events, memory, copies, modules,
 //! launches. These turn calls into device commands and send them through the [`session`] to a
-//! worker process. No CUDA work is done here, and no thread is started.
+//! worker process. No CUDA work is done here, and no thread is started but those that call the
+//! program's own functions for its streams ([`host_functions`]).
 //!
 //! Which functions exist, and which of them are implemented, stands in `vcuda-api` and nowhere
 //! else; what is not implemented is a loud stub ([`stubs`]).
@@ -16,6 +17,7 @@ mod copy;
 mod driver;
 mod entry;
 mod error;
+mod host_functions;
 mod launch;
 mod launch_attributes;
 mod libraries;

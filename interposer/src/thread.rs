@@ -33,6 +33,8 @@ pub(crate) struct Thread {
     api: Cell<u16>,
     id: Cell<u32>,
     pub(crate) default_stream: Cell<DefaultStream>,
+    /// Whether this thread calls functions of the program that streams have got to.
+    pub(crate) in_host_function: Cell<bool>,
     pub(crate) last_error: Cell<Status>,
     /// The device of `cudaSetDevice`.
     pub(crate) device: Cell<u32>,
@@ -51,6 +53,7 @@ thread_local! {
             api: Cell::new(NO_FUNCTION),
             id: Cell::new(0),
             default_stream: Cell::new(DefaultStream::Legacy),
+            in_host_function: Cell::new(false),
             last_error: Cell::new(Status::SUCCESS),
             device: Cell::new(0),
             contexts: RefCell::new(Vec::new()),

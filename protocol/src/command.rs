@@ -120,6 +120,12 @@ commands! {
         params: Bytes,
     } => Posted;
 
+    /// Says when the stream gets here, so that the client calls a function of the program. If the
+    /// answer is success, later work of the stream waits for [`Command::HostFunctionDone`].
+    HostFunction { stream: Stream, token: u32 } => Waits;
+    /// The function of [`Command::HostFunction`] has returned.
+    HostFunctionDone { token: u32 } => Posted;
+
     /// The client is leaving of its own accord; answered when the recording is safely in its file.
     Goodbye => Waits;
 }

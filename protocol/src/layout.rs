@@ -37,7 +37,9 @@ pub const STAGING_CHUNK_LEN: u64 = 4 << 20;
 pub const STAGING_LEN: u64 = STAGING_CHUNKS as u64 * STAGING_CHUNK_LEN;
 
 pub const SLOTS: usize = 0x1000;
-pub const SLOT_COUNT: usize = 128;
+/// Many more than threads that wait: each host function that is issued has one until it is called.
+/// Slots that are not used take address space, no memory.
+pub const SLOT_COUNT: usize = 1024;
 pub const SLOT_LEN: usize = 16 << 10;
 /// Within a slot: u32 state, u32 length, then the reply.
 pub const SLOT_STATE: usize = 0;

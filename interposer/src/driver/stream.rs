@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Stream management.
 
+use std::ffi::c_void;
+
 use crate::abi::Out;
 use crate::contexts::{self, Context};
 use crate::entry::export;
+use crate::host_functions::{self, Function, HostFn, StreamCallback};
 use crate::{Result, error, streams};
 
 /// The context of a stream: the current one, if it is of the same device.
@@ -54,6 +57,24 @@ export! { initialized:
             0 => streams::wait_event(stream, event),
             _ => Err(error::INVALID_VALUE),
         }
+    }
+
+    /// `cuLaunchHostFunc` — CUDA Driver API, Execution Control.
+    fn cuLaunchHostFunc / cuLaunchHostFunc_ptsz(stream: u64, function: Option<HostFn>, data: *mut c_void) {
+        contexts::bound()?;
+        let function = function.ok_or(error::INVALID_VALUE)?;
+        host_functions::issue(stream, Function::Launched(function), data)
+    }
+
+    /// `cuStreamAddCallback` — CUDA Driver API, Stream Management. `flags` must be 0.
+    fn cuStreamAddCallback / cuStreamAddCallback_ptsz(stream: u64, callback: Option<StreamCallback>, data: *mut c_void, flags: u32) {
+        contexts::bound()?;
+        if flags != 0 {
+            return Err(error::INVALID_VALUE);
+        }
+        let function = callback.ok_or(error::INVALID_VALUE)?;
+        let outward = std::convert::identity;
+        host_functions::issue(stream, Function::Callback { function, stream, outward }, data)
     }
 
     /// `cuStreamGetFlags` — CUDA Driver API, Stream Management.

@@ -2,10 +2,12 @@
 //! Stream management.
 
 use std::cell::Cell;
+use std::ffi::c_void;
 
 use crate::abi::Out;
 use crate::entry::export;
-use crate::{contexts, error, streams};
+use crate::host_functions::{self, Function, HostFn, StreamCallback};
+use crate::{contexts, error, release, streams};
 
 /// `cudaStreamCaptureModeGlobal` to `cudaStreamCaptureModeRelaxed`.
 const CAPTURE_MODES: u32 = 3;
@@ -57,6 +59,22 @@ export! { runtime:
             return Err(error::INVALID_VALUE);
         }
         streams::wait_event(stream, event)
+    }
+
+    /// `cudaLaunchHostFunc` — CUDA Runtime API, Execution Control.
+    fn cudaLaunchHostFunc / cudaLaunchHostFunc_ptsz(stream: u64, function: Option<HostFn>, data: *mut c_void) {
+        let function = function.ok_or(error::INVALID_VALUE)?;
+        host_functions::issue(stream, Function::Launched(function), data)
+    }
+
+    /// `cudaStreamAddCallback` — CUDA Runtime API, Stream Management. `flags` must be 0.
+    fn cudaStreamAddCallback / cudaStreamAddCallback_ptsz(stream: u64, callback: Option<StreamCallback>, data: *mut c_void, flags: u32) {
+        if flags != 0 {
+            return Err(error::INVALID_VALUE);
+        }
+        let function = callback.ok_or(error::INVALID_VALUE)?;
+        let outward = release::outward;
+        host_functions::issue(stream, Function::Callback { function, stream, outward }, data)
     }
 
     /// `cudaStreamGetFlags` — CUDA Runtime API, Stream Management.

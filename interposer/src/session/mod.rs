@@ -12,7 +12,7 @@ mod start;
 
 use std::os::unix::net::UnixStream;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::error;
@@ -28,6 +28,16 @@ use crate::thread;
 
 pub(crate) use staging::Chunk;
 
+/// Slots for calls; the others are for host functions, which are answered when they are due.
+const CALL_SLOTS: u16 = 128;
+
+/// Commands that may be posted beyond a host function that has not returned. The worker holds so
+/// many back without refusing more, which would keep it from hearing that the function returned.
+const MAX_BEYOND_FUNCTION: u64 = 8192;
+
+/// How often a thread that is so far ahead looks again.
+const FUNCTION_LOOK: Duration = Duration::from_micros(200);
+
 /// How often a waiting thread looks whether the worker still lives.
 const HEARTBEAT: Duration = Duration::from_millis(50);
 
@@ -39,6 +49,9 @@ pub(crate) struct Session {
     socket: UnixStream,
     order: Mutex<Order>,
     slots: SlotPool,
+    function_slots: SlotPool,
+    /// The first command that issued a host function which has not returned; `u64::MAX` if none.
+    oldest_function: AtomicU64,
     staging: staging::Staging,
     began: Instant,
     /// Devices that the worker has, before CUDA_VISIBLE_DEVICES.
@@ -62,6 +75,9 @@ pub(crate) fn get() -> Result<&'static Session> {
     if process::is_forked_child() {
         // The parent's session is not ours to use, and CUDA does not survive fork either.
         return Err(error::NOT_INITIALIZED);
+    }
+    if thread::with(|t| t.in_host_function.get()) {
+        return Err(error::NOT_PERMITTED);
     }
     SESSION
         .get_or_init(|| {
@@ -87,14 +103,22 @@ pub(crate) fn running() -> Option<&'static Session> {
 /// An answer on its way.
 #[must_use]
 pub(crate) struct Pending {
+    slot: Slot,
+    /// The command's position in the session's order.
+    pub(crate) sequence: u64,
+}
+
+/// A reply slot, held by the calling thread.
+#[must_use]
+pub(crate) struct Slot {
     session: &'static Session,
-    slot: u16,
+    index: u16,
 }
 
 impl Session {
     /// Sends a command that nobody waits for.
     pub(crate) fn post(&self, command: &Command) -> Result<()> {
-        self.issue(None, command)
+        self.issue(None, command).map(drop)
     }
 
     /// Sends a command and waits for its answer.
@@ -104,20 +128,49 @@ impl Session {
 
     /// Sends a command whose answer is waited for later.
     pub(crate) fn begin(&'static self, command: &Command) -> Result<Pending> {
-        let slot = self.slots.take();
-        let pending = Pending {
-            session: self,
-            slot,
-        };
-        slots::arm(&self.control, slot).map_err(|e| self.broken(&e))?;
-        self.issue(Some(slot), command)?;
-        Ok(pending)
+        let index = self.slots.take();
+        let session = self;
+        self.begin_in(Slot { session, index }, command)
     }
 
-    fn issue(&self, slot: Option<u16>, command: &Command) -> Result<()> {
+    /// A slot for a host function. Waits while there are as many functions as there may be.
+    pub(crate) fn function_slot(&'static self) -> Slot {
+        let index = self.function_slots.take();
+        let session = self;
+        Slot { session, index }
+    }
+
+    /// [`Self::begin`] with a slot that the caller has already.
+    pub(crate) fn begin_in(&'static self, slot: Slot, command: &Command) -> Result<Pending> {
+        slots::arm(&self.control, slot.index).map_err(|e| self.broken(&e))?;
+        let sequence = self.issue(Some(slot.index), command)?;
+        Ok(Pending { slot, sequence })
+    }
+
+    /// Says which host function is the oldest that has not returned, by its command.
+    pub(crate) fn set_oldest_function(&self, sequence: Option<u64>) {
+        let sequence = sequence.unwrap_or(u64::MAX);
+        self.oldest_function.store(sequence, Ordering::Release);
+    }
+
+    /// Whether a posted command has to wait for the return of a host function.
+    fn is_far_ahead(&self, order: &Order) -> bool {
+        let oldest = self.oldest_function.load(Ordering::Acquire);
+        order.sequence.saturating_sub(oldest) > MAX_BEYOND_FUNCTION
+    }
+
+    /// Sends a command; gives its position in the order.
+    fn issue(&self, slot: Option<u16>, command: &Command) -> Result<u64> {
         self.check_ended()?;
         let (api, thread) = thread::caller();
         let mut order = self.order.lock();
+        let may_wait = slot.is_none() && !matches!(command, Command::HostFunctionDone { .. });
+        while may_wait && self.is_far_ahead(&order) {
+            drop(order);
+            std::thread::sleep(FUNCTION_LOOK);
+            self.check_alive()?;
+            order = self.order.lock();
+        }
         let Order {
             producer,
             sequence,
@@ -144,7 +197,7 @@ impl Session {
             }
         }
         *sequence = header.sequence;
-        Ok(())
+        Ok(header.sequence)
     }
 
     /// The error that an earlier command of the device left for this call to report, as CUDA
@@ -238,9 +291,9 @@ impl Session {
 
 impl Pending {
     pub(crate) fn wait(self) -> Result<Reply> {
-        let session = self.session;
+        let Slot { session, index } = self.slot;
         loop {
-            match slots::wait(&session.control, self.slot, &session.notify, HEARTBEAT) {
+            match slots::wait(&session.control, index, &session.notify, HEARTBEAT) {
                 Ok(Some(reply)) => return reply,
                 Ok(None) => session.check_alive()?,
                 Err(error) => return Err(session.broken(&error)),
@@ -249,11 +302,14 @@ impl Pending {
     }
 }
 
-impl Drop for Pending {
+impl Drop for Slot {
     fn drop(&mut self) {
         // A slot that was not waited for to the end may still be written to; it is lost with the
         // session, which has ended in that case.
-        self.session.slots.put(self.slot);
+        match self.index < CALL_SLOTS {
+            true => self.session.slots.put(self.index),
+            false => self.session.function_slots.put(self.index),
+        }
     }
 }
 
@@ -264,9 +320,9 @@ struct SlotPool {
 }
 
 impl SlotPool {
-    fn new() -> Self {
+    fn new(slots: std::ops::Range<u16>) -> Self {
         SlotPool {
-            free: Mutex::new((0..layout::SLOT_COUNT as u16).rev().collect()),
+            free: Mutex::new(slots.rev().collect()),
             returned: Condvar::new(),
         }
     }

@@ -7,7 +7,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Instant;
 
 use parking_lot::Mutex;
@@ -16,7 +16,7 @@ use vcuda_protocol::layout;
 use vcuda_protocol::ring::Producer;
 use vcuda_transport::{Futex, Mapping, Memory, TransportError, greet};
 
-use super::{Order, Session, SlotPool, process, staging};
+use super::{CALL_SLOTS, Order, Session, SlotPool, process, staging};
 
 /// The window's address where that is free. It looks like no host pointer that malloc or mmap
 /// return, and like no device address.
@@ -122,7 +122,9 @@ pub(super) fn start() -> Result<Session, StartError> {
             sequence: 0,
             message: Vec::new(),
         }),
-        slots: SlotPool::new(),
+        slots: SlotPool::new(0..CALL_SLOTS),
+        function_slots: SlotPool::new(CALL_SLOTS..layout::SLOT_COUNT as u16),
+        oldest_function: AtomicU64::new(u64::MAX),
         staging: staging::Staging::new(),
         began: Instant::now(),
         devices,

@@ -28,6 +28,9 @@ pub mod cpu;
 pub mod null;
 
 mod allocations;
+mod gate;
+
+pub use gate::Gate;
 
 /// What a device names by itself.
 macro_rules! handles {
@@ -100,10 +103,14 @@ pub trait Device: Send + Sync {
     /// clears its error. What is issued afterwards waits for it. All handles but the legacy
     /// stream's become invalid at once.
     fn reset(&self, done: Completion);
-    /// Ends running kernels and skips all work that is issued or will be: the session is over.
+    /// Ends running kernels, opens gates, and skips all work that is issued or will be: the session
+    /// is over.
     fn abort(&self);
     /// Calls back when all work issued before on the device has finished.
     fn synchronize(&self, done: Completion);
+    /// Calls back when nothing goes on any more: all that was issued has finished or is behind a
+    /// closed gate.
+    fn when_at_rest(&self, done: Box<dyn FnOnce() + Send>);
 
     fn memory_info(&self) -> MemoryInfo;
     /// Allocates at an address within [`DeviceInfo::heap_base`] and `heap_len`.
@@ -143,6 +150,9 @@ pub trait Device: Send + Sync {
         function: Completion,
         quick: bool,
     ) -> Result<(), Status>;
+
+    /// Later work of the stream waits until the gate is open.
+    fn wait_for_gate(&self, stream: StreamHandle, gate: Gate) -> Result<(), Status>;
 
     /// The legacy default stream, which is always there.
     fn legacy_stream(&self) -> StreamHandle;

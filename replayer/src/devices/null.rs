@@ -96,6 +96,10 @@ impl Device for NullDevice {
         done(Ok(()));
     }
 
+    fn when_at_rest(&self, done: Box<dyn FnOnce() + Send>) {
+        done();
+    }
+
     fn memory_info(&self) -> MemoryInfo {
         MemoryInfo {
             free: HEAP_LEN - self.tables.lock().used,
@@ -190,6 +194,11 @@ impl Device for NullDevice {
         _quick: bool,
     ) -> Result<(), Status> {
         self.stream_synchronize(stream, function)
+    }
+
+    /// There is nothing that could wait.
+    fn wait_for_gate(&self, stream: StreamHandle, _gate: Gate) -> Result<(), Status> {
+        self.tables.lock().check_stream(stream)
     }
 
     fn legacy_stream(&self) -> StreamHandle {

@@ -53,7 +53,7 @@ impl Checker {
     }
 
     /// Waits for the answer to a command that was executed with a slot.
-    pub fn answer(&self, sequence: u64) -> Result<Reply, Status> {
+    pub fn wait_for_answer(&self, sequence: u64) -> Result<Reply, Status> {
         let mut state = self.state.lock();
         loop {
             if let Some(answer) = state.answers.remove(&sequence) {
@@ -63,14 +63,19 @@ impl Checker {
         }
     }
 
+    /// There will be an answer under this number.
+    pub fn ask(&self, sequence: u64) {
+        self.state.lock().asked.insert(sequence);
+    }
+
     /// Whether a command was executed and its answer has not been taken.
     pub fn is_asked(&self, sequence: u64) -> bool {
         let state = self.state.lock();
         state.asked.contains(&sequence) || state.answers.contains_key(&sequence)
     }
 
-    /// Waits until a command has given that many bytes, or all of `until` are answered.
-    pub fn wait_for_bytes(&self, sequence: u64, bytes: u64, until: &[u64]) {
+    /// Waits until a command has given that many bytes, or `until` is answered.
+    pub fn wait_for_bytes(&self, sequence: u64, bytes: u64, until: u64) {
         self.wait(until, |state| {
             let given = state
                 .given
@@ -80,8 +85,8 @@ impl Checker {
         });
     }
 
-    /// Waits until a command has failed, or all of `until` are answered. Tells the error.
-    pub fn wait_for_failure(&self, sequence: u64, until: &[u64]) -> Option<Status> {
+    /// Waits until a command has failed, or `until` is answered. Tells the error.
+    pub fn wait_for_failure(&self, sequence: u64, until: u64) -> Option<Status> {
         self.wait(until, |state| state.failures.contains_key(&sequence));
         self.failure(sequence)
     }
@@ -91,15 +96,13 @@ impl Checker {
         self.state.lock().failures.get(&sequence).copied()
     }
 
-    fn wait(&self, until: &[u64], done: impl Fn(&State) -> bool) {
+    fn wait(&self, until: u64, done: impl Fn(&State) -> bool) {
         let mut state = self.state.lock();
-        while !done(&state) && !until.iter().all(|own| state.answers.contains_key(own)) {
+        while !done(&state) && !state.answers.contains_key(&until) {
             self.changed.wait(&mut state);
         }
         // What comes later belongs to nobody.
-        for own in until {
-            state.answers.remove(own);
-        }
+        state.answers.remove(&until);
     }
 
     /// Whether a command has given that many bytes to the host.
@@ -191,7 +194,7 @@ impl Checker {
 impl Observer for Checker {
     fn command(&self, header: &Header, _command: &Command) {
         if header.slot.is_some() {
-            self.state.lock().asked.insert(header.sequence);
+            self.ask(header.sequence);
         }
     }
 

@@ -10,6 +10,10 @@
 //! behind the answers that its program had seen, so waiting for each answer at its place keeps all
 //! that the program relied on, and never waits for what it did not wait for.
 //!
+//! Functions of the program that streams called are not called: what they wrote is in the recording
+//! like all that the host side wrote. Their streams are held from when they get there to the place
+//! in the recording where the function had returned.
+//!
 //! Not compared is what depends on time: queries that were not ready (one that was ready is waited
 //! for), elapsed times, free memory. What depends on the device (attributes, registers, occupancy)
 //! is a note where the device is another one. What a kernel writes into managed or mapped memory is
@@ -32,6 +36,7 @@ use vcuda_protocol::{Bytes, Command, Header, Image, NO_FUNCTION, Place, Reply, S
 use vcuda_transport::Memory;
 
 use crate::devices::Device;
+use crate::observer::Observer;
 use crate::session::Session;
 use crate::status;
 use crate::window::Window;
@@ -204,7 +209,6 @@ pub(crate) fn shorten(mut text: String) -> String {
 struct Replay {
     recording: Arc<Recording>,
     window: Window,
-    devices: u32,
     same_device: bool,
     session: Session,
     checker: Arc<Checker>,
@@ -256,7 +260,6 @@ impl Replay {
         let checker = Checker::new(recording.clone(), options.tolerance);
         let window = replayer.window.clone();
         Replay {
-            devices: devices.len() as u32,
             same_device,
             session: Session::new(
                 devices,
@@ -302,8 +305,8 @@ impl Replay {
                 // What the program did next may rest on these bytes.
                 let end = position.saturating_add(content.len());
                 if sequence < OWN && !self.checker.has_given(sequence, end) {
-                    let all = self.synchronize();
-                    self.checker.wait_for_bytes(sequence, end, &all);
+                    let rest = self.rest();
+                    self.checker.wait_for_bytes(sequence, end, rest);
                     let actual = self.checker.given(sequence);
                     if actual < end && self.checker.failure(sequence).is_none() {
                         let expected = end;
@@ -390,7 +393,7 @@ impl Replay {
                 if self.recording.ready.contains(&sequence) {
                     for event in [start, end] {
                         let own = self.own(Command::EventSynchronize { event });
-                        let _ = self.checker.answer(own);
+                        let _ = self.checker.wait_for_answer(own);
                     }
                 }
                 command
@@ -408,9 +411,8 @@ impl Replay {
                 }
                 if !self.host_memory.is_empty() {
                     // Kernels that run may still use it.
-                    for own in self.synchronize() {
-                        let _ = self.checker.answer(own);
-                    }
+                    let rest = self.rest();
+                    let _ = self.checker.wait_for_answer(rest);
                     self.host_memory.put(&self.window);
                 }
                 command
@@ -433,11 +435,11 @@ impl Replay {
     /// Takes an answer of the recording: waits for the replay's, and compares.
     fn settle(&mut self, sequence: u64, expected: Result<Reply, Status>) {
         if self.checker.is_asked(sequence) {
-            let actual = self.checker.answer(sequence);
+            let actual = self.checker.wait_for_answer(sequence);
             self.compare(sequence, &expected, &actual);
         } else if let Err(expected) = expected {
-            let all = self.synchronize();
-            let actual = self.checker.wait_for_failure(sequence, &all);
+            let rest = self.rest();
+            let actual = self.checker.wait_for_failure(sequence, rest);
             self.compared_values += 1;
             if actual != Some(expected) {
                 self.differs(sequence, Err(expected), actual.map_or(Ok(Reply::Done), Err));
@@ -527,20 +529,25 @@ impl Replay {
         header.sequence
     }
 
-    /// Asks every device to say when it has finished what it has now.
-    fn synchronize(&mut self) -> Vec<u64> {
-        (0..self.devices)
-            .map(|device| self.own(Command::DeviceSynchronize { device }))
-            .collect()
+    /// Asks to be told when nothing goes on any more: the work that was issued has finished, or is
+    /// behind a host function that returns later in the recording. The answer comes under the
+    /// number that is returned.
+    fn rest(&mut self) -> u64 {
+        let own = self.next_own;
+        self.next_own += 1;
+        self.checker.ask(own);
+        let checker = self.checker.clone();
+        self.session
+            .when_at_rest(move || checker.answer(own, &Ok(Reply::Done)));
+        own
     }
 
     /// Ends the session and says what was found.
     fn finish(mut self) -> Finished {
         if self.checker.has_difference() {
             // An earlier command may have a difference that is not known yet.
-            for own in self.synchronize() {
-                let _ = self.checker.answer(own);
-            }
+            let rest = self.rest();
+            let _ = self.checker.wait_for_answer(rest);
         }
         let found = self.checker.close();
         let mut difference = found.difference;

@@ -5,6 +5,7 @@
 //! happen when the work is done, and the answer goes out from whatever thread finishes it.
 
 mod copy;
+mod functions;
 mod host;
 mod shared;
 
@@ -21,6 +22,7 @@ use crate::observer::Observer;
 use crate::outbox::Outbox;
 use crate::status;
 use crate::window::Window;
+use functions::HostFunctions;
 use host::HostTable;
 use shared::{DeviceFaults, Shared, Ticket};
 
@@ -40,6 +42,7 @@ pub struct Session {
     modules: HashMap<u32, Module>,
     functions: HashMap<u32, Function>,
     host: HostTable,
+    host_functions: HostFunctions,
     ended: bool,
 }
 
@@ -84,6 +87,7 @@ impl Session {
             modules: HashMap::new(),
             functions: HashMap::new(),
             host: HostTable::default(),
+            host_functions: HostFunctions::default(),
             ended: false,
         }
     }
@@ -101,6 +105,7 @@ impl Session {
                 | Command::DeviceReset { .. }
                 | Command::HostAlloc { .. }
                 | Command::HostFree { .. }
+                | Command::HostFunctionDone { .. }
                 | Command::Goodbye
         );
         if let Err(status) = self.shared.health(device)
@@ -128,6 +133,17 @@ impl Session {
             Ok(None) => {}
             Err(status) => self.shared.settle(ticket, Err(status)),
         }
+    }
+
+    /// Calls back when nothing goes on any more: all that was issued has finished or is behind a
+    /// host function that has not returned.
+    pub fn when_at_rest(&self, done: impl FnOnce() + Send + 'static) {
+        let mut done: Box<dyn FnOnce() + Send> = Box::new(done);
+        for device in self.devices.iter().cloned() {
+            let next = done;
+            done = Box::new(move || device.when_at_rest(next));
+        }
+        done();
     }
 
     /// Ends kernels that run, skips what is issued, and lets the observer finish.
@@ -396,6 +412,9 @@ impl Session {
                 Ok(Some(Reply::Done))
             }
 
+            Command::HostFunction { stream, token } => self.host_function(ticket, stream, token),
+            Command::HostFunctionDone { token } => self.host_function_done(token),
+
             Command::Goodbye => {
                 // As at a process's end, kernels that still run are not waited for.
                 self.stop();
@@ -537,6 +556,7 @@ impl Session {
             | StreamQuery { stream }
             | StreamWaitEvent { stream, .. }
             | EventRecord { stream, .. }
+            | HostFunction { stream, .. }
             | Launch { stream, .. } => Some(stream.device),
             EventDestroy { event: e } | EventSynchronize { event: e } | EventQuery { event: e } => {
                 event(e)
@@ -548,7 +568,11 @@ impl Session {
             FunctionSetAttribute { function, .. } | Occupancy { function, .. } => {
                 self.functions.get(function).map(|function| function.device)
             }
-            HostAlloc { .. } | HostFree { .. } | EventCreate { .. } | Goodbye => None,
+            HostAlloc { .. }
+            | HostFree { .. }
+            | HostFunctionDone { .. }
+            | EventCreate { .. }
+            | Goodbye => None,
         };
         named
             .filter(|&device| (device as usize) < self.devices.len())

@@ -5,10 +5,11 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use vcuda_protocol::Status;
 use vcuda_ptx::{AddressSpace, Engine, Fault};
 
-use crate::devices::Faults;
+use crate::devices::{Faults, Gate};
 use crate::status;
 use crate::window::Window;
 
@@ -30,6 +31,8 @@ pub(super) struct Context {
     stop: AtomicBool,
     over: AtomicBool,
     faults: OnceLock<Arc<dyn Faults>>,
+    /// Gates that work waits for, to be opened when the session is over.
+    gates: Mutex<Vec<Gate>>,
 }
 
 impl Context {
@@ -40,6 +43,7 @@ impl Context {
             stop: AtomicBool::new(false),
             over: AtomicBool::new(false),
             faults: OnceLock::new(),
+            gates: Mutex::default(),
         })
     }
 
@@ -67,8 +71,29 @@ impl Context {
     }
 
     pub(super) fn abort(&self) {
-        self.over.store(true, Ordering::Release);
+        self.over.store(true, Ordering::SeqCst);
         self.stop.store(true, Ordering::Release);
+        let gates = std::mem::take(&mut *self.gates.lock());
+        for gate in gates {
+            gate.open();
+        }
+    }
+
+    /// Nothing waits for the gate longer than the session lasts.
+    pub(super) fn guard(&self, gate: &Gate) {
+        let mut gates = self.gates.lock();
+        // Full of gates that have opened: doubling keeps the cost of looking through them small.
+        if gates.len() == gates.capacity() {
+            gates.retain(|gate| !gate.is_open());
+            let held = gates.len();
+            gates.reserve(held.max(4));
+        }
+        gates.push(gate.clone());
+        drop(gates);
+        // Either the end has seen the gate in the list, or it is seen here.
+        if self.over.load(Ordering::SeqCst) {
+            gate.open();
+        }
     }
 
     /// After a reset, work runs again, unless the session is over.

@@ -259,6 +259,10 @@ impl Device for CpuDevice {
         watch_all(unfinished, self.health_after(done));
     }
 
+    fn when_at_rest(&self, done: Box<dyn FnOnce() + Send>) {
+        self.machine.scheduler.when_at_rest(done);
+    }
+
     fn memory_info(&self) -> MemoryInfo {
         MemoryInfo {
             free: self.machine.tables.lock().memory.free_bytes(self.index),
@@ -424,6 +428,14 @@ impl Device for CpuDevice {
             quick,
         };
         self.issue(stream, work).map(|_| ())
+    }
+
+    fn wait_for_gate(&self, stream: StreamHandle, gate: Gate) -> Result<(), Status> {
+        let mut place = self.machine.tables.lock().streams.place(stream)?;
+        self.context.guard(&gate);
+        place.behind.push(WorkPoint::of_gate(&gate));
+        self.machine.push(place, Work::Nothing);
+        Ok(())
     }
 
     fn legacy_stream(&self) -> StreamHandle {

@@ -7,7 +7,8 @@
 //! started when there is a queue and no thread for it; a thread without work spins for
 //! microseconds, then blocks.
 //!
-//! Tasks wait only for tasks that were pushed before them, so there is always one that can run.
+//! Tasks wait only for gates and for tasks that were pushed before them, so there is always one
+//! that can run, unless all wait for gates.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -15,6 +16,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
+
+use crate::devices::Gate;
 
 /// How long a thread looks for work before it blocks.
 const SPIN: Duration = Duration::from_micros(20);
@@ -66,6 +69,20 @@ impl<T> Clone for Point<T> {
             queue: self.queue.clone(),
             position: self.position,
         }
+    }
+}
+
+impl<T: Task> Point<T> {
+    /// A point that is reached when a gate opens.
+    pub fn of_gate(gate: &Gate) -> Self {
+        let queue = Queue::new();
+        queue.issued.store(1, Ordering::Release);
+        let point = Point {
+            queue: queue.clone(),
+            position: 1,
+        };
+        gate.when_open(move || queue.complete_one());
+        point
     }
 }
 
@@ -188,6 +205,14 @@ struct Pool<T> {
     idle: usize,
     blocked: usize,
     closed: bool,
+    /// To be called when no queue is ready or running.
+    at_rest: Vec<Watcher>,
+}
+
+impl<T> Pool<T> {
+    fn is_at_rest(&self) -> bool {
+        self.ready.is_empty() && self.idle == self.threads
+    }
 }
 
 impl<T: Task> Scheduler<T> {
@@ -201,6 +226,7 @@ impl<T: Task> Scheduler<T> {
                 idle: 0,
                 blocked: 0,
                 closed: false,
+                at_rest: Vec::new(),
             }),
             work: Condvar::new(),
             ready: AtomicUsize::new(0),
@@ -208,6 +234,17 @@ impl<T: Task> Scheduler<T> {
         });
         shared.start_thread(&mut shared.pool.lock())?;
         Ok(Scheduler { shared })
+    }
+
+    /// Calls back when no task can run: all have ended or wait for gates.
+    pub fn when_at_rest(&self, watcher: Watcher) {
+        let mut pool = self.shared.pool.lock();
+        if !pool.is_at_rest() {
+            pool.at_rest.push(watcher);
+            return;
+        }
+        drop(pool);
+        watcher();
     }
 
     /// Adds a task to a queue, to run when the queue gets there and `behind` is reached. One
@@ -295,7 +332,14 @@ impl<T: Task> Shared<T> {
             return Some(queue);
         }
         pool.idle += 1;
+        let at_rest = match pool.is_at_rest() {
+            true => std::mem::take(&mut pool.at_rest),
+            false => Vec::new(),
+        };
         drop(pool);
+        for watcher in at_rest {
+            watcher();
+        }
         let start = Instant::now();
         while self.ready.load(Ordering::Acquire) == 0 && start.elapsed() < SPIN {
             for _ in 0..16 {
@@ -520,6 +564,41 @@ mod tests {
             assert!(queue.issued() - queue.completed.load(Ordering::Relaxed) <= MAX_OUTSTANDING);
         }
         wait_for(queue.end());
+    }
+
+    #[test]
+    fn a_task_behind_a_gate_waits_without_a_thread_until_it_opens() {
+        let scheduler = Scheduler::new(1).unwrap();
+        let (held, other) = (Queue::new(), Queue::new());
+        let gate = Gate::new();
+        scheduler.push(&held, vec![Point::of_gate(&gate)], act(|| ()));
+        scheduler.push(&held, vec![], act(|| ()));
+        scheduler.push(&other, vec![], act(|| ()));
+        wait_for(other.end());
+        assert!(!held.is_drained());
+        gate.open();
+        wait_for(held.end());
+        scheduler.push(&held, vec![Point::of_gate(&gate)], act(|| ()));
+        wait_for(held.end());
+    }
+
+    #[test]
+    fn at_rest_is_when_all_that_is_left_is_behind_gates() {
+        let scheduler = Scheduler::new(2).unwrap();
+        let (held, behind, busy) = (Queue::new(), Queue::new(), Queue::new());
+        let gate_of_held = Gate::new();
+        scheduler.push(&held, vec![Point::of_gate(&gate_of_held)], act(|| ()));
+        scheduler.push(&behind, vec![held.end()], act(|| ()));
+        let (open, wait) = gate();
+        scheduler.push(&busy, vec![], wait);
+        let (tell, told) = channel();
+        scheduler.when_at_rest(Box::new(move || tell.send(()).unwrap()));
+        assert!(told.recv_timeout(Duration::from_millis(20)).is_err());
+        drop(open);
+        told.recv_timeout(Duration::from_secs(10)).unwrap();
+        assert!(busy.is_drained() && !behind.is_drained());
+        gate_of_held.open();
+        wait_for(behind.end());
     }
 
     #[test]
