@@ -13,6 +13,7 @@ use vcuda_protocol::trace::{Properties, Reader, Record, Transfer, Writer};
 use vcuda_protocol::*;
 use vcuda_replayer::devices::Device;
 use vcuda_replayer::devices::cpu::CpuDevice;
+use vcuda_replayer::recorder::Existing;
 use vcuda_replayer::replay::{Ended, Options, Outcome};
 use vcuda_replayer::{Recorder, Replayer, Window};
 

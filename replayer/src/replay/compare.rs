@@ -136,13 +136,12 @@ pub enum Verdict {
     Different(What),
 }
 
-/// Compares two answers. `same_device` says that the devices call themselves the same, so that
-/// what depends on the device has to be equal too.
+/// Compares two answers. What kernels compute has to be equal; what they need, and what a device
+/// says of itself, changes with devices and with the compiler in front of them, and is noted.
 pub fn answers(
     expected: &Result<Reply, Status>,
     actual: &Result<Reply, Status>,
     tolerance: Option<Tolerance>,
-    same_device: bool,
 ) -> Verdict {
     use Reply::*;
     let different = || {
@@ -151,13 +150,12 @@ pub fn answers(
             actual: describe(actual),
         })
     };
-    let device_dependent = |what: &str| match same_device {
-        true => different(),
-        false => Verdict::Note(format!(
+    let note = |what: &str| {
+        Verdict::Note(format!(
             "{what}: {} where the recording's device has {}.",
             describe(actual),
             describe(expected)
-        )),
+        ))
     };
     if let Err(status::NOT_READY) = expected {
         return Verdict::NotCompared;
@@ -172,7 +170,7 @@ pub fn answers(
         (Ok(Milliseconds(_)), Ok(Milliseconds(_))) => Verdict::NotCompared,
         (Ok(Memory(a)), Ok(Memory(b))) => match a.total == b.total {
             true => Verdict::NotCompared,
-            false => device_dependent("Device memory differs"),
+            false => note("Device memory differs"),
         },
         (Ok(Device(a)), Ok(Device(b))) => match device_note(a, b) {
             None => Verdict::Equal,
@@ -191,12 +189,12 @@ pub fn answers(
             if (&a.params, a.param_bytes) != (&b.params, b.param_bytes) {
                 different()
             } else if a != b {
-                device_dependent("A kernel needs other resources")
+                note("A kernel needs other resources")
             } else {
                 Verdict::Equal
             }
         }
-        (Ok(Count(a)), Ok(Count(b))) if a != b => device_dependent("A kernel's occupancy differs"),
+        (Ok(Count(a)), Ok(Count(b))) if a != b => note("A kernel's occupancy differs"),
         (a, b) if a == b => Verdict::Equal,
         _ => different(),
     }
@@ -237,7 +235,7 @@ pub fn describe(answer: &Result<Reply, Status>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use vcuda_protocol::{Bytes, MemoryInfo};
+    use vcuda_protocol::{Bytes, FunctionInfo, MemoryInfo};
 
     const F32: Option<Tolerance> = Some(Tolerance {
         element: Element::F32,
@@ -313,46 +311,65 @@ mod tests {
     #[test]
     fn values_that_depend_on_time_are_not_compared() {
         let free = |free| Ok(Reply::Memory(MemoryInfo { free, total: 9 }));
-        let verdict = answers(&free(1), &free(2), None, true);
+        let verdict = answers(&free(1), &free(2), None);
         assert_eq!(verdict, Verdict::NotCompared);
         let elapsed = |ms| Ok(Reply::Milliseconds(ms));
-        let verdict = answers(&elapsed(1.0), &elapsed(2.0), None, true);
+        let verdict = answers(&elapsed(1.0), &elapsed(2.0), None);
         assert_eq!(verdict, Verdict::NotCompared);
-        let verdict = answers(&Err(status::NOT_READY), &Ok(Reply::Done), None, true);
+        let verdict = answers(&Err(status::NOT_READY), &Ok(Reply::Done), None);
         assert_eq!(verdict, Verdict::NotCompared);
     }
 
     #[test]
     fn an_error_that_the_recording_does_not_have_is_a_difference() {
-        let verdict = answers(&Ok(Reply::Done), &Err(Status(700)), None, true);
+        let verdict = answers(&Ok(Reply::Done), &Err(Status(700)), None);
         let Verdict::Different(What::Value { expected, actual }) = verdict else {
             panic!("{verdict:?}");
         };
         assert_eq!((&*expected, &*actual), ("success", "error 700"));
-        let verdict = answers(&Ok(Reply::Done), &Err(status::NOT_READY), None, true);
+        let verdict = answers(&Ok(Reply::Done), &Err(status::NOT_READY), None);
         assert!(matches!(verdict, Verdict::Different(_)));
     }
 
     #[test]
-    fn what_depends_on_the_device_counts_only_on_the_same_device() {
+    fn what_depends_on_the_device_and_its_compiler_is_noted() {
         let count = |n| Ok(Reply::Count(n));
-        assert!(matches!(
-            answers(&count(1), &count(2), None, true),
-            Verdict::Different(_)
-        ));
-        assert!(matches!(
-            answers(&count(1), &count(2), None, false),
-            Verdict::Note(_)
-        ));
+        let verdict = answers(&count(1), &count(2), None);
+        assert!(matches!(verdict, Verdict::Note(_)), "{verdict:?}");
+        let kernel = FunctionInfo {
+            params: vec![(0, 8)],
+            param_bytes: 8,
+            max_threads_per_block: 1024,
+            static_shared: 0,
+            const_bytes: 0,
+            local_bytes: 0,
+            registers: 16,
+            ptx_version: 60,
+            binary_version: 86,
+            max_dynamic_shared: 48 << 10,
+        };
+        let thriftier = FunctionInfo {
+            registers: 15,
+            ..kernel.clone()
+        };
+        let function = |info: &FunctionInfo| Ok(Reply::Function(info.clone()));
+        let verdict = answers(&function(&kernel), &function(&thriftier), None);
+        assert!(matches!(verdict, Verdict::Note(_)), "{verdict:?}");
+        let other_parameters = FunctionInfo {
+            params: vec![(0, 4)],
+            ..kernel.clone()
+        };
+        let verdict = answers(&function(&kernel), &function(&other_parameters), None);
+        assert!(matches!(verdict, Verdict::Different(_)), "{verdict:?}");
     }
 
     #[test]
     fn data_of_another_length_is_a_difference() {
         let data = |len| Ok(Reply::Data(Bytes(vec![0; len])));
         assert!(matches!(
-            answers(&data(4), &data(5), F32, true),
+            answers(&data(4), &data(5), F32),
             Verdict::Different(_)
         ));
-        assert_eq!(answers(&data(4), &data(4), F32, true), Verdict::Equal);
+        assert_eq!(answers(&data(4), &data(4), F32), Verdict::Equal);
     }
 }

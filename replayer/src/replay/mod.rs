@@ -209,7 +209,6 @@ pub(crate) fn shorten(mut text: String) -> String {
 struct Replay {
     recording: Arc<Recording>,
     window: Window,
-    same_device: bool,
     session: Session,
     checker: Arc<Checker>,
     options: Options,
@@ -252,15 +251,9 @@ impl Replay {
                 ));
             }
         }
-        let same_device = recording.devices.iter().all(|(&index, recorded)| {
-            infos
-                .get(index as usize)
-                .is_some_and(|info| info == recorded)
-        });
         let checker = Checker::new(recording.clone(), options.tolerance);
         let window = replayer.window.clone();
         Replay {
-            same_device,
             session: Session::new(
                 devices,
                 window.clone(),
@@ -471,7 +464,7 @@ impl Replay {
             return;
         }
         let tolerance = self.options.tolerance;
-        match compare::answers(expected, actual, tolerance, self.same_device) {
+        match compare::answers(expected, actual, tolerance) {
             Verdict::NotCompared => {}
             Verdict::Equal => self.compared_values += 1,
             Verdict::Note(note) => self.checker.note(note),

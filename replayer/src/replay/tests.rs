@@ -12,7 +12,7 @@ use vcuda_protocol::{Dim3, Extent, HostMemory as Kind, Stream};
 use super::*;
 use crate::devices::null::{HEAP_BASE, NullDevice};
 use crate::outbox::Answers;
-use crate::recorder::Recorder;
+use crate::recorder::{Existing, Recorder};
 
 const STREAM: Stream = Stream { device: 0, id: 0 };
 const WINDOW_BASE: u64 = 0x2000_0000_0000;
