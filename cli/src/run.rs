@@ -3,7 +3,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, ExitStatus};
 use std::time::{Duration, Instant};
 
@@ -25,12 +25,18 @@ pub fn run(args: Run) -> anyhow::Result<ExitCode> {
 pub fn record(args: Record) -> anyhow::Result<ExitCode> {
     let output = std::path::absolute(&args.output)
         .with_context(|| format!("{} is no path to record to", args.output.display()))?;
-    make_room(&output)?;
+    let earlier = make_room(&output)?;
     let mut command = prepare(&args.program)?;
     command.env("VCUDA_RECORD", &output).env(worker::KEEP, "1");
-    let mut child = command
-        .spawn()
-        .map_err(|error| start_failure(&args.program, error))?;
+    let started = command.spawn();
+    if let Some(earlier) = earlier {
+        // A program that does not start leaves all as it was.
+        match started {
+            Ok(_) => std::fs::remove_file(earlier)?,
+            Err(_) => std::fs::rename(earlier, &output)?,
+        }
+    }
+    let mut child = started.map_err(|error| start_failure(&args.program, error))?;
     ignore_interrupts();
     let status = child.wait()?;
     let shown = args.output.display();
@@ -89,21 +95,29 @@ fn start_failure(program: &[OsString], error: std::io::Error) -> anyhow::Error {
 }
 
 /// A recording that cannot be written should be known before the program has run for an hour. What
-/// an earlier run recorded gives way; any other file does not.
-fn make_room(output: &Path) -> anyhow::Result<()> {
+/// an earlier run recorded gives way, to the path that is returned; any other file does not.
+fn make_room(output: &Path) -> anyhow::Result<Option<PathBuf>> {
     let shown = output.display();
-    if let Ok(found) = std::fs::metadata(output) {
-        let is_ours = || found.len() == 0 || Reader::open(output).is_ok();
-        anyhow::ensure!(
-            found.is_file() && is_ours(),
-            "{shown} is there already and is not a vcuda trace, so it is not replaced. Remove it, or choose another file with -o"
-        );
-    }
-    std::fs::File::create(output)
-        .and_then(|_| std::fs::remove_file(output))
-        .with_context(|| {
-            format!("{shown} cannot be written. Choose another file with -o, in a folder that exists and that you may write to")
-        })
+    let cannot_be_written = || {
+        format!(
+            "{shown} cannot be written. Choose another file with -o, in a folder that exists and that you may write to"
+        )
+    };
+    let Ok(found) = std::fs::metadata(output) else {
+        std::fs::File::create(output)
+            .and_then(|_| std::fs::remove_file(output))
+            .with_context(cannot_be_written)?;
+        return Ok(None);
+    };
+    let is_ours = || found.len() == 0 || Reader::open(output).is_ok();
+    anyhow::ensure!(
+        found.is_file() && is_ours(),
+        "{shown} is there already and is not a vcuda trace, so it is not replaced. Remove it, or choose another file with -o"
+    );
+    let mut aside = output.as_os_str().to_owned();
+    aside.push(format!(".{}.old", std::process::id()));
+    std::fs::rename(output, &aside).with_context(cannot_be_written)?;
+    Ok(Some(aside.into()))
 }
 
 /// The worker holds a lock on the trace while it writes. It ends soon after its program.
