@@ -548,7 +548,7 @@ mod places_that_cannot_be_recorded_to {
     fn a_folder_that_does_not_exist() {
         let folder = temporary_folder();
         expect_no_start(folder.path(), "no/such/t.vcuda", "cannot be written");
-        expect_no_start(folder.path(), ".", "cannot be written");
+        expect_no_start(folder.path(), ".", "is not a vcuda trace");
     }
 
     #[test]

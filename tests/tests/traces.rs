@@ -25,7 +25,6 @@ fn name(path: &Path) -> &str {
 fn expect_equal(result: &Finished) {
     result
         .expect_code(0)
-        .expect_stdout("The recording was ended in good order.")
         .expect_stdout("The replay is equal to the recording.");
 }
 
