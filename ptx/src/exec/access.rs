@@ -202,6 +202,29 @@ addresses! {
     u64, _mm256_set1_epi64x, _mm256_add_epi64;
 }
 
+/// A state space that is known when a handler is compiled. Then the access is also of one element
+/// per lane, without any order.
+pub(crate) trait Place: 'static {
+    const KNOWN: Option<Space>;
+}
+
+/// Whatever `Inst::aux` says.
+pub(crate) struct Anywhere;
+pub(crate) struct InShared;
+pub(crate) struct InGlobal;
+
+impl Place for Anywhere {
+    const KNOWN: Option<Space> = None;
+}
+
+impl Place for InShared {
+    const KNOWN: Option<Space> = Some(Space::Shared);
+}
+
+impl Place for InGlobal {
+    const KNOWN: Option<Space> = Some(Space::Global);
+}
+
 /// What the fast paths serve: whole warps whose addresses lie side by side, or are all equal.
 enum Whole {
     /// 32 values from this host address on.
@@ -216,7 +239,7 @@ enum Whole {
 /// # Safety
 /// The row holds values of `A`.
 #[inline(always)]
-unsafe fn whole_warp<A: Address, const AVX: bool>(
+unsafe fn whole_warp<A: Address, P: Place, const AVX: bool>(
     cx: &mut Context<'_>,
     inst: &Inst,
     size: usize,
@@ -237,7 +260,7 @@ unsafe fn whole_warp<A: Address, const AVX: bool>(
         return Whole::Other;
     }
     let len = if step { size * LANES } else { size } as u64;
-    let host = match flags::space(inst.aux) {
+    let host = match P::KNOWN.unwrap_or_else(|| flags::space(inst.aux)) {
         Space::Shared => cx.locate_shared(base, len),
         Space::Global | Space::Const => cx.space.locate(base, len, &mut cx.region),
         Space::Generic if base < window::GENERIC_LIMIT => {
@@ -432,7 +455,7 @@ pub(crate) fn local_offset(space: Space, addr: u64) -> Option<u64> {
 }
 
 #[inline(always)]
-unsafe fn load_body<T: Transfer, A: Address, const AVX: bool>(
+unsafe fn load_body<T: Transfer, A: Address, P: Place, const AVX: bool>(
     cx: &mut Context<'_>,
     inst: &Inst,
     mask: u32,
@@ -440,9 +463,9 @@ unsafe fn load_body<T: Transfer, A: Address, const AVX: bool>(
     let size = size_of::<T::Memory>();
     // SAFETY: the lowering stage checked the widths of the rows; host addresses come from `locate`.
     unsafe {
-        if mask == FULL && flags::elements(inst.aux) == 1 {
+        if mask == FULL && (P::KNOWN.is_some() || flags::elements(inst.aux) == 1) {
             let d = cx.row::<T::Register>(inst.rows[0]);
-            match whole_warp::<A, AVX>(cx, inst, size, false) {
+            match whole_warp::<A, P, AVX>(cx, inst, size, false) {
                 Whole::Contiguous(host) => {
                     if AVX && size_of::<T::Register>() == size {
                         copy_row(host, d.cast(), size * LANES);
@@ -451,12 +474,20 @@ unsafe fn load_body<T: Transfer, A: Address, const AVX: bool>(
                             *d.add(i) = T::widen(T::Memory::load(host.add(i * size)));
                         }
                     }
-                    return finish_load(cx, inst);
+                    return if P::KNOWN.is_some() {
+                        Flow::Next
+                    } else {
+                        finish_load(cx, inst)
+                    };
                 }
                 Whole::Equal(host) => {
                     let value = T::widen(T::Memory::load(host));
                     d.cast::<[T::Register; LANES]>().write([value; LANES]);
-                    return finish_load(cx, inst);
+                    return if P::KNOWN.is_some() {
+                        Flow::Next
+                    } else {
+                        finish_load(cx, inst)
+                    };
                 }
                 Whole::Other => {}
             }
@@ -566,7 +597,7 @@ fn finish_load(cx: &mut Context<'_>, inst: &Inst) -> Flow {
 }
 
 #[inline(always)]
-unsafe fn store_body<T: Transfer, A: Address, const AVX: bool>(
+unsafe fn store_body<T: Transfer, A: Address, P: Place, const AVX: bool>(
     cx: &mut Context<'_>,
     inst: &Inst,
     mask: u32,
@@ -575,9 +606,9 @@ unsafe fn store_body<T: Transfer, A: Address, const AVX: bool>(
     // SAFETY: the lowering stage checked the widths of the rows; host addresses come from `locate`.
     unsafe {
         if mask == FULL
-            && flags::elements(inst.aux) == 1
-            && inst.aux & flags::RELEASE == 0
-            && let Whole::Contiguous(host) = whole_warp::<A, AVX>(cx, inst, size, true)
+            && (P::KNOWN.is_some()
+                || flags::elements(inst.aux) == 1 && inst.aux & flags::RELEASE == 0)
+            && let Whole::Contiguous(host) = whole_warp::<A, P, AVX>(cx, inst, size, true)
         {
             let values = cx.row::<T::Register>(inst.rows[0]);
             if AVX && size_of::<T::Register>() == size {
@@ -890,8 +921,8 @@ unsafe fn is_space_body<const AVX: bool>(cx: &mut Context<'_>, inst: &Inst, mask
 }
 
 handlers! {
-    two load<T: Transfer, A: Address> = load_body;
-    two store<T: Transfer, A: Address> = store_body;
+    two load<T: Transfer, A: Address, P: Place> = load_body;
+    two store<T: Transfer, A: Address, P: Place> = store_body;
     two load_param<T: Transfer> = load_param_body;
     two load_frame<T: Transfer> = load_frame_body;
     two store_frame<T: Transfer> = store_frame_body;

@@ -278,7 +278,10 @@ impl Block {
             let mut stacks = warp.stacks.take().unwrap_or_else(|| {
                 let mut stacks = arena.stacks(kernel);
                 // SAFETY: arena.stacks made room for the special registers.
-                unsafe { shape.write(stacks.special.as_mut_ptr(), self.ctaid, warp.index, worker) };
+                unsafe {
+                    let (rows, launch) = (stacks.special.as_mut_ptr(), &mut stacks.launch);
+                    shape.write(rows, self.ctaid, warp.index, worker, launch);
+                }
                 stacks
             });
             match warp.turn(around, &mut self.state, &mut stacks) {

@@ -149,11 +149,19 @@ impl LaunchShape {
         self.threads().div_ceil(LANES as u32)
     }
 
-    /// Writes the special registers of a warp.
+    /// Writes the special registers of a warp. `written` is the launch whose registers the rows
+    /// held before: what is the same for the whole launch is only written once.
     ///
     /// # Safety
     /// `rows` has [`Special::BYTES`] bytes, aligned to 64.
-    pub unsafe fn write(&self, rows: *mut u8, ctaid: [u32; 3], warp: u32, worker: u32) {
+    pub unsafe fn write(
+        &self,
+        rows: *mut u8,
+        ctaid: [u32; 3],
+        warp: u32,
+        worker: u32,
+        written: &mut u64,
+    ) {
         let spread = |special: Special, value: u32| {
             if self.used & special.bit() != 0 {
                 // SAFETY: each special register has a row of 256 bytes in the caller's block.
@@ -169,24 +177,30 @@ impl LaunchShape {
                 .into_iter()
                 .zip(tids)
             {
-                // SAFETY: as above.
-                unsafe {
-                    rows.add(special.row().offset())
-                        .cast::<[u32; LANES]>()
-                        .write(*values)
-                };
+                if self.used & special.bit() != 0 {
+                    // SAFETY: as above.
+                    unsafe {
+                        rows.add(special.row().offset())
+                            .cast::<[u32; LANES]>()
+                            .write(*values)
+                    };
+                }
             }
         }
-        spread(Special::NtidX, self.block[0]);
-        spread(Special::NtidY, self.block[1]);
-        spread(Special::NtidZ, self.block[2]);
         spread(Special::CtaidX, ctaid[0]);
         spread(Special::CtaidY, ctaid[1]);
         spread(Special::CtaidZ, ctaid[2]);
+        spread(Special::WarpId, warp);
+        if *written == self.grid_id {
+            return;
+        }
+        *written = self.grid_id;
+        spread(Special::NtidX, self.block[0]);
+        spread(Special::NtidY, self.block[1]);
+        spread(Special::NtidZ, self.block[2]);
         spread(Special::NctaidX, self.grid[0]);
         spread(Special::NctaidY, self.grid[1]);
         spread(Special::NctaidZ, self.grid[2]);
-        spread(Special::WarpId, warp);
         spread(Special::NWarpId, self.warps());
         spread(Special::SmId, worker);
         spread(Special::NSmId, self.workers);

@@ -59,6 +59,8 @@ pub(crate) struct Stacks {
     /// Bytes of local memory per lane.
     pub local_bytes: u32,
     pub special: Rows,
+    /// The launch whose special registers are there.
+    pub launch: u64,
 }
 
 /// How a turn of a warp ended.

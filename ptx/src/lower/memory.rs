@@ -13,27 +13,69 @@ use crate::parse::ast::{Operand, Space, Type};
 /// The handlers of a load or store of a type.
 #[derive(Clone, Copy)]
 enum Kind {
-    Load { wide_address: bool },
-    Store { wide_address: bool },
+    Load {
+        wide_address: bool,
+        known: Option<Space>,
+    },
+    Store {
+        wide_address: bool,
+        known: Option<Space>,
+    },
     LoadParam,
     LoadFrame,
     StoreFrame,
 }
 
 fn handler_of<T: access::Transfer>(kind: Kind, lanes: Lanes) -> Handler {
+    use access::{Anywhere, InGlobal, InShared, load, store};
     match kind {
-        Kind::Load { wide_address: true } => access::load::<T, u64>(lanes),
+        Kind::Load {
+            wide_address: true,
+            known: Some(Space::Shared),
+        } => load::<T, u64, InShared>(lanes),
+        Kind::Load {
+            wide_address: true,
+            known: Some(Space::Global),
+        } => load::<T, u64, InGlobal>(lanes),
+        Kind::Load {
+            wide_address: true, ..
+        } => load::<T, u64, Anywhere>(lanes),
         Kind::Load {
             wide_address: false,
-        } => access::load::<T, u32>(lanes),
-        Kind::Store { wide_address: true } => access::store::<T, u64>(lanes),
+            known: Some(Space::Shared),
+        } => load::<T, u32, InShared>(lanes),
+        Kind::Load {
+            wide_address: false,
+            ..
+        } => load::<T, u32, Anywhere>(lanes),
+        Kind::Store {
+            wide_address: true,
+            known: Some(Space::Shared),
+        } => store::<T, u64, InShared>(lanes),
+        Kind::Store {
+            wide_address: true,
+            known: Some(Space::Global),
+        } => store::<T, u64, InGlobal>(lanes),
+        Kind::Store {
+            wide_address: true, ..
+        } => store::<T, u64, Anywhere>(lanes),
         Kind::Store {
             wide_address: false,
-        } => access::store::<T, u32>(lanes),
+            known: Some(Space::Shared),
+        } => store::<T, u32, InShared>(lanes),
+        Kind::Store {
+            wide_address: false,
+            ..
+        } => store::<T, u32, Anywhere>(lanes),
         Kind::LoadParam => access::load_param::<T>(lanes),
         Kind::LoadFrame => access::load_frame::<T>(lanes),
         Kind::StoreFrame => access::store_frame::<T>(lanes),
     }
+}
+
+/// The state space of an access that is as simple as can be: one element, no order.
+fn known_space(space: Space, elements: u64, order: u64) -> Option<Space> {
+    (elements == 1 && order == 0 && matches!(space, Space::Shared | Space::Global)).then_some(space)
 }
 
 /// The handler for a type in memory and a width in registers.
@@ -222,7 +264,15 @@ pub(crate) fn ld(b: &mut Builder<'_>, form: &Form, operands: &[Operand]) -> Resu
             );
         }
         (_, Target::Row { row, wide, offset }) => {
-            let run = handler(Kind::Load { wide_address: wide }, ty, width, b.lanes)?;
+            let run = handler(
+                Kind::Load {
+                    wide_address: wide,
+                    known: known_space(space, count, order_flags(form)),
+                },
+                ty,
+                width,
+                b.lanes,
+            )?;
             rows[4] = row;
             // Parameters of a function are local memory.
             let space = if space == Space::Param && !b.kernel {
@@ -299,7 +349,15 @@ pub(crate) fn st(b: &mut Builder<'_>, form: &Form, operands: &[Operand]) -> Resu
             return Err(Refusal::invalid("a store to constant memory"));
         }
         (_, Target::Row { row, wide, offset }) => {
-            let run = handler(Kind::Store { wide_address: wide }, ty, width, b.lanes)?;
+            let run = handler(
+                Kind::Store {
+                    wide_address: wide,
+                    known: known_space(space, count, order_flags(form)),
+                },
+                ty,
+                width,
+                b.lanes,
+            )?;
             rows[4] = row;
             let space = if space == Space::Param && !b.kernel {
                 Space::Local
