@@ -114,6 +114,11 @@ fn make_room(output: &Path) -> anyhow::Result<Option<PathBuf>> {
         found.is_file() && is_ours(),
         "{shown} is there already and is not a vcuda trace, so it is not replaced. Remove it, or choose another file with -o"
     );
+    let in_use = std::fs::File::open(output).is_ok_and(|file| file.try_lock_shared().is_err());
+    anyhow::ensure!(
+        !in_use,
+        "{shown} is being recorded to by another program. Choose another file with -o"
+    );
     let mut aside = output.as_os_str().to_owned();
     aside.push(format!(".{}.old", std::process::id()));
     std::fs::rename(output, &aside).with_context(cannot_be_written)?;
