@@ -9,11 +9,12 @@ use super::code::{Flow, Inst, LANES, Row};
 use super::context::Context;
 use super::fault::Trouble;
 use super::isa::handlers;
+use super::value::{Address, Transfer, Value};
 use super::warp::SPIN_COST;
 use super::window;
 use crate::parse::ast::Space;
 use core::mem::size_of;
-use core::sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering, fence};
+use core::sync::atomic::{Ordering, fence};
 
 const FULL: u32 = u32::MAX;
 
@@ -60,146 +61,6 @@ pub(crate) fn space_name(space: Space) -> &'static str {
         Space::Const => "const",
         Space::Param => "param",
     }
-}
-
-/// A value in memory.
-pub(crate) trait Value: Copy + 'static {
-    /// # Safety
-    /// `from` is readable and aligned to the size of the value.
-    unsafe fn load(from: *const u8) -> Self;
-    /// # Safety
-    /// `to` is writable and aligned to the size of the value.
-    unsafe fn store(self, to: *mut u8);
-    fn bits(self) -> u64;
-    fn from_bits(bits: u64) -> Self;
-}
-
-macro_rules! values {
-    ($($type:ty, $atomic:ty, $unsigned:ty;)*) => {$(
-        impl Value for $type {
-            #[inline(always)]
-            unsafe fn load(from: *const u8) -> Self {
-                // SAFETY: the caller vouches for the address.
-                unsafe { <$atomic>::from_ptr(from.cast_mut().cast()) }.load(Ordering::Relaxed) as $type
-            }
-            #[inline(always)]
-            unsafe fn store(self, to: *mut u8) {
-                // SAFETY: the caller vouches for the address.
-                unsafe { <$atomic>::from_ptr(to.cast()) }.store(self as $unsigned, Ordering::Relaxed);
-            }
-            #[inline(always)]
-            fn bits(self) -> u64 {
-                u64::from(self as $unsigned)
-            }
-            #[inline(always)]
-            fn from_bits(bits: u64) -> Self {
-                bits as $type
-            }
-        }
-    )*};
-}
-values! {
-    u8, AtomicU8, u8;
-    i8, AtomicU8, u8;
-    u16, AtomicU16, u16;
-    i16, AtomicU16, u16;
-    u32, AtomicU32, u32;
-    i32, AtomicU32, u32;
-    u64, AtomicU64, u64;
-}
-
-/// How a value in memory becomes one in a register, and back.
-pub(crate) trait Transfer: 'static {
-    type Memory: Value;
-    type Register: Copy + 'static;
-    fn widen(value: Self::Memory) -> Self::Register;
-    fn narrow(value: Self::Register) -> Self::Memory;
-}
-
-macro_rules! transfers {
-    ($($name:ident: $memory:ty, $register:ty;)*) => {$(
-        pub(crate) struct $name;
-        impl Transfer for $name {
-            type Memory = $memory;
-            type Register = $register;
-            #[inline(always)]
-            fn widen(value: $memory) -> $register { value as $register }
-            #[inline(always)]
-            fn narrow(value: $register) -> $memory { value as $memory }
-        }
-    )*};
-}
-transfers! {
-    U8Half: u8, u16;
-    U8Word: u8, u32;
-    U8Double: u8, u64;
-    S8Half: i8, u16;
-    S8Word: i8, u32;
-    S8Double: i8, u64;
-    U16Half: u16, u16;
-    U16Word: u16, u32;
-    U16Double: u16, u64;
-    S16Word: i16, u32;
-    S16Double: i16, u64;
-    U32Word: u32, u32;
-    U32Double: u32, u64;
-    S32Double: i32, u64;
-    U64Double: u64, u64;
-}
-
-/// A register that holds addresses.
-pub(crate) trait Address: Copy + PartialEq + 'static {
-    fn wide(self) -> u64;
-    fn plus(self, offset: usize) -> Self;
-    /// Whether lane `i` of a row holds `first + i * size` for all lanes, or `first` without `step`.
-    ///
-    /// # Safety
-    /// The row has 32 values. With `AVX`, the host has AVX2.
-    unsafe fn regular<const AVX: bool>(
-        row: *const Self,
-        first: Self,
-        size: usize,
-        step: bool,
-    ) -> bool;
-}
-
-macro_rules! addresses {
-    ($($type:ty, $spread:ident, $add:ident;)*) => {$(
-        impl Address for $type {
-            #[inline(always)]
-            fn wide(self) -> u64 { u64::from(self) }
-            #[inline(always)]
-            fn plus(self, offset: usize) -> $type { self.wrapping_add(offset as $type) }
-            #[inline(always)]
-            unsafe fn regular<const AVX: bool>(row: *const $type, first: $type, size: usize, step: bool) -> bool {
-                let offsets: [$type; LANES] = core::array::from_fn(|i| (i * size) as $type);
-                #[cfg(target_arch = "x86_64")]
-                if AVX {
-                    use core::arch::x86_64::*;
-                    const PIECE: usize = 32 / size_of::<$type>();
-                    // SAFETY: the caller vouches for the host and the row; each piece of 32 bytes
-                    // lies within the row and within `offsets`.
-                    unsafe {
-                        let (base, keep) = ($spread(first as _), $spread(if step { -1 } else { 0 }));
-                        let mut different = _mm256_setzero_si256();
-                        for p in 0..LANES / PIECE {
-                            let offset = _mm256_loadu_si256(offsets.as_ptr().add(p * PIECE).cast());
-                            let expected = $add(base, _mm256_and_si256(offset, keep));
-                            let found = _mm256_loadu_si256(row.add(p * PIECE).cast());
-                            different = _mm256_or_si256(different, _mm256_xor_si256(found, expected));
-                        }
-                        return _mm256_testz_si256(different, different) != 0;
-                    }
-                }
-                // SAFETY: the caller vouches for the row.
-                (0..LANES).all(|i| unsafe { *row.add(i) } == first.wrapping_add(if step { offsets[i] } else { 0 }))
-            }
-        }
-    )*};
-}
-addresses! {
-    u32, _mm256_set1_epi32, _mm256_add_epi32;
-    u64, _mm256_set1_epi64x, _mm256_add_epi64;
 }
 
 /// A state space that is known when a handler is compiled. Then the access is also of one element
@@ -405,7 +266,7 @@ pub(crate) fn local_write(cx: &mut Context<'_>, lane: usize, addr: u64, size: u6
 }
 
 #[cold]
-fn illegal(
+pub(crate) fn illegal(
     cx: &mut Context<'_>,
     lane: usize,
     address: u64,
@@ -425,7 +286,7 @@ fn illegal(
 }
 
 #[cold]
-fn misaligned(
+pub(crate) fn misaligned(
     cx: &mut Context<'_>,
     lane: usize,
     address: u64,
@@ -705,200 +566,6 @@ pub(crate) fn writable(space: Space, addr: u64) -> bool {
     !(space == Space::Param || space == Space::Generic && window::of(addr) == window::PARAM)
 }
 
-/// `ld.param` of a kernel parameter at the constant offset `imm`.
-#[inline(always)]
-unsafe fn load_param_body<T: Transfer, const AVX: bool>(
-    cx: &mut Context<'_>,
-    inst: &Inst,
-    mask: u32,
-) -> Flow {
-    let size = size_of::<T::Memory>();
-    for e in 0..flags::elements(inst.aux) {
-        let at = inst.imm as usize + e * size;
-        let mut bits = [0; 8];
-        // The launch was checked to have the parameters that the lowering stage counted on.
-        let Some(bytes) = cx.params.get(at..at + size) else {
-            return illegal(
-                cx,
-                mask.trailing_zeros() as usize,
-                at as u64,
-                size as u64,
-                "load",
-                Space::Param,
-            );
-        };
-        bits[..size].copy_from_slice(bytes);
-        let value = T::widen(T::Memory::from_bits(u64::from_le_bytes(bits)));
-        // SAFETY: the lowering stage checked the width of the row.
-        unsafe {
-            let d = cx.row::<T::Register>(inst.rows[e]);
-            if mask == FULL {
-                d.cast::<[T::Register; LANES]>().write([value; LANES]);
-            } else {
-                (0..LANES)
-                    .filter(|i| mask & (1 << i) != 0)
-                    .for_each(|i| *d.add(i) = value);
-            }
-        }
-    }
-    Flow::Next
-}
-
-/// A load from local memory at the constant offset `imm` of the frame.
-#[inline(always)]
-unsafe fn load_frame_body<T: Transfer, const AVX: bool>(
-    cx: &mut Context<'_>,
-    inst: &Inst,
-    mask: u32,
-) -> Flow {
-    let size = size_of::<T::Memory>() as u64;
-    for e in 0..flags::elements(inst.aux) {
-        let addr = u64::from(cx.local) + inst.imm as u64 + e as u64 * size;
-        if !local_fits(cx, addr, size) {
-            return illegal(
-                cx,
-                mask.trailing_zeros() as usize,
-                addr,
-                size,
-                "load",
-                Space::Local,
-            );
-        }
-        for i in 0..LANES {
-            if mask & (1 << i) != 0 {
-                let bits = local_read(cx, i, addr, size);
-                // SAFETY: the lowering stage checked the width of the row.
-                unsafe {
-                    *cx.row::<T::Register>(inst.rows[e]).add(i) =
-                        T::widen(T::Memory::from_bits(bits))
-                };
-            }
-        }
-    }
-    Flow::Next
-}
-
-/// A store to local memory at the constant offset `imm` of the frame.
-#[inline(always)]
-unsafe fn store_frame_body<T: Transfer, const AVX: bool>(
-    cx: &mut Context<'_>,
-    inst: &Inst,
-    mask: u32,
-) -> Flow {
-    let size = size_of::<T::Memory>() as u64;
-    for e in 0..flags::elements(inst.aux) {
-        let addr = u64::from(cx.local) + inst.imm as u64 + e as u64 * size;
-        if !local_fits(cx, addr, size) {
-            return illegal(
-                cx,
-                mask.trailing_zeros() as usize,
-                addr,
-                size,
-                "store",
-                Space::Local,
-            );
-        }
-        for i in 0..LANES {
-            if mask & (1 << i) != 0 {
-                // SAFETY: the lowering stage checked the width of the row.
-                let value = unsafe { *cx.row::<T::Register>(inst.rows[e]).add(i) };
-                local_write(cx, i, addr, size, T::narrow(value).bits());
-            }
-        }
-    }
-    Flow::Next
-}
-
-/// Copies `aux` bytes of local memory within the frame: from `imm >> 32` to the low half of `imm`,
-/// both multiples of 4.
-#[inline(always)]
-unsafe fn copy_frame_body<const AVX: bool>(cx: &mut Context<'_>, inst: &Inst, mask: u32) -> Flow {
-    let from = u64::from(cx.local) + (inst.imm as u64 >> 32);
-    let to = u64::from(cx.local) + (inst.imm as u64 & 0xffff_ffff);
-    let bytes = inst.aux.next_multiple_of(4);
-    if !local_fits(cx, from, bytes) || !local_fits(cx, to, bytes) {
-        return illegal(
-            cx,
-            mask.trailing_zeros() as usize,
-            from,
-            bytes,
-            "load",
-            Space::Local,
-        );
-    }
-    for word in (0..bytes).step_by(4) {
-        for i in 0..LANES {
-            if mask & (1 << i) != 0 {
-                let bits = local_read(cx, i, from + word, 4);
-                local_write(cx, i, to + word, 4, bits);
-            }
-        }
-    }
-    Flow::Next
-}
-
-/// `cp.async`: row 0 is the address in shared memory, row 1 that in global memory, row 2 how many
-/// bytes are copied; up to `aux` bytes the rest is zero. The offsets are in the halves of `imm`.
-#[inline(always)]
-unsafe fn copy_to_shared_body<const AVX: bool>(
-    cx: &mut Context<'_>,
-    inst: &Inst,
-    mask: u32,
-) -> Flow {
-    let size = inst.aux;
-    // SAFETY: the lowering stage checked the widths of the rows; host addresses come from `locate`.
-    unsafe {
-        for i in (0..LANES).filter(|i| mask & (1 << i) != 0) {
-            let to = (*cx.row::<u64>(inst.rows[0]).add(i)).wrapping_add((inst.imm >> 32) as u64);
-            let from = (*cx.row::<u64>(inst.rows[1]).add(i)).wrapping_add(inst.imm as i32 as u64);
-            let have = u64::from(*cx.row::<u32>(inst.rows[2]).add(i)).min(size);
-            if to & (size - 1) != 0 {
-                return misaligned(cx, i, to, size, "store", Space::Shared);
-            }
-            if from & (size - 1) != 0 {
-                return misaligned(cx, i, from, size, "load", Space::Global);
-            }
-            let Some(to_host) = cx.locate(Space::Shared, to, size) else {
-                return illegal(cx, i, to, size, "store", Space::Shared);
-            };
-            let mut from_host = core::ptr::null_mut();
-            if have > 0 {
-                match cx.locate(Space::Global, from, have) {
-                    Some(host) => from_host = host,
-                    None => return illegal(cx, i, from, have, "load", Space::Global),
-                }
-            }
-            for at in 0..size as usize {
-                let byte = if (at as u64) < have {
-                    u8::load(from_host.add(at))
-                } else {
-                    0
-                };
-                byte.store(to_host.add(at));
-            }
-        }
-    }
-    Flow::Next
-}
-
-/// The address of a variable in local memory: the frame's offset plus `imm`.
-#[inline(always)]
-unsafe fn frame_address_body<A: super::lanes::FromBits, const AVX: bool>(
-    cx: &mut Context<'_>,
-    inst: &Inst,
-    mask: u32,
-) -> Flow {
-    let value = A::from_bits(u64::from(cx.local).wrapping_add(inst.imm as u64));
-    // SAFETY: the lowering stage checked the width of the row.
-    unsafe {
-        let d = cx.row::<A>(inst.rows[0]);
-        (0..LANES)
-            .filter(|i| mask & (1 << i) != 0)
-            .for_each(|i| *d.add(i) = value);
-    }
-    Flow::Next
-}
-
 /// `isspacep`: whether generic addresses lie in a state space.
 #[inline(always)]
 unsafe fn is_space_body<const AVX: bool>(cx: &mut Context<'_>, inst: &Inst, mask: u32) -> Flow {
@@ -923,11 +590,5 @@ unsafe fn is_space_body<const AVX: bool>(cx: &mut Context<'_>, inst: &Inst, mask
 handlers! {
     two load<T: Transfer, A: Address, P: Place> = load_body;
     two store<T: Transfer, A: Address, P: Place> = store_body;
-    two load_param<T: Transfer> = load_param_body;
-    two load_frame<T: Transfer> = load_frame_body;
-    two store_frame<T: Transfer> = store_frame_body;
-    one copy_frame = copy_frame_body;
-    one frame_address<A: super::lanes::FromBits> = frame_address_body;
     one is_space = is_space_body;
-    one copy_to_shared = copy_to_shared_body;
 }

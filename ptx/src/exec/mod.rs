@@ -13,10 +13,12 @@ pub(crate) mod collective;
 mod context;
 pub(crate) mod control;
 pub(crate) mod fault;
+pub(crate) mod frame;
 mod grid;
 pub(crate) mod isa;
 pub(crate) mod lanes;
 pub(crate) mod special;
+pub(crate) mod value;
 mod warp;
 pub(crate) mod window;
 

@@ -5,7 +5,7 @@ use super::scope::{Binding, Scopes};
 use super::{Mark, Refusal, Shared};
 use crate::exec::code::{Base, Handler, Inst, LANES, OPERANDS, ParamRow, Row, Width};
 use crate::exec::lanes::{self, Op1, Op2, Op3};
-use crate::exec::{Lanes, access, control, window};
+use crate::exec::{Lanes, control, frame, window};
 use crate::parse::ast::{Body, Linkage, Operand, Space, Type};
 use crate::parse::{Module, Symbol};
 use std::collections::HashMap;
@@ -620,8 +620,8 @@ impl<'a> Builder<'a> {
             PlaceOf::Frame(at) => {
                 let d = self.new_register(width)?;
                 let run = match width {
-                    Width::Word => access::frame_address::<u32>(self.lanes),
-                    _ => access::frame_address::<u64>(self.lanes),
+                    Width::Word => frame::frame_address::<u32>(self.lanes),
+                    _ => frame::frame_address::<u64>(self.lanes),
                 };
                 let guard = core::mem::replace(&mut self.guard, self.shared.always);
                 self.emit(run, &[d], &[0], add(at) as i64, 0);

@@ -7,7 +7,7 @@ use super::function::signature;
 use super::scope::Binding;
 use super::{Refusal, memory};
 use crate::exec::code::{Row, Width};
-use crate::exec::{access, control};
+use crate::exec::{control, frame};
 use crate::parse::ast::{Operand, Variable};
 
 /// `bra`
@@ -184,7 +184,7 @@ fn pass(
         .zip(&signature.places[returns.len()..])
     {
         if let Some((from, have)) = local_variable(b, argument)? {
-            let run = access::copy_frame(b.lanes);
+            let run = frame::copy_frame(b.lanes);
             let imm = (from << 32 | offset) as i64;
             b.emit(run, &[], &[], imm, size.min(have)).patch = Patch::ArgumentTo;
         } else {
@@ -204,7 +204,7 @@ fn fetch(
 ) -> Result<(), Refusal> {
     for ((result, variable), &(offset, size)) in results.iter().zip(returns).zip(places) {
         if let Some((to, have)) = local_variable(b, result)? {
-            let run = access::copy_frame(b.lanes);
+            let run = frame::copy_frame(b.lanes);
             let imm = (offset << 32 | to) as i64;
             b.emit(run, &[], &[], imm, size.min(have)).patch = Patch::ArgumentFrom;
         } else {

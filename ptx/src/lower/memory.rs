@@ -8,6 +8,7 @@ use crate::exec::access::{self, flags};
 use crate::exec::atomic::{self, AtomicOp};
 use crate::exec::code::{Handler, Row, Width};
 use crate::exec::{Lanes, control, window};
+use crate::exec::{frame, value};
 use crate::parse::ast::{Operand, Space, Type};
 
 /// The handlers of a load or store of a type.
@@ -26,7 +27,7 @@ enum Kind {
     StoreFrame,
 }
 
-fn handler_of<T: access::Transfer>(kind: Kind, lanes: Lanes) -> Handler {
+fn handler_of<T: value::Transfer>(kind: Kind, lanes: Lanes) -> Handler {
     use access::{Anywhere, InGlobal, InShared, load, store};
     match kind {
         Kind::Load {
@@ -67,9 +68,9 @@ fn handler_of<T: access::Transfer>(kind: Kind, lanes: Lanes) -> Handler {
             wide_address: false,
             ..
         } => store::<T, u32, Anywhere>(lanes),
-        Kind::LoadParam => access::load_param::<T>(lanes),
-        Kind::LoadFrame => access::load_frame::<T>(lanes),
-        Kind::StoreFrame => access::store_frame::<T>(lanes),
+        Kind::LoadParam => frame::load_param::<T>(lanes),
+        Kind::LoadFrame => frame::load_frame::<T>(lanes),
+        Kind::StoreFrame => frame::store_frame::<T>(lanes),
     }
 }
 
@@ -82,30 +83,30 @@ fn known_space(space: Space, elements: u64, order: u64) -> Option<Space> {
 fn handler(kind: Kind, ty: Type, width: Width, lanes: Lanes) -> Result<Handler, Refusal> {
     use Width::{Double, Half, Word};
     Ok(match (ty, width) {
-        (Type::B8 | Type::U8, Half) => handler_of::<access::U8Half>(kind, lanes),
-        (Type::B8 | Type::U8, Word) => handler_of::<access::U8Word>(kind, lanes),
-        (Type::B8 | Type::U8, Double) => handler_of::<access::U8Double>(kind, lanes),
-        (Type::S8, Half) => handler_of::<access::S8Half>(kind, lanes),
-        (Type::S8, Word) => handler_of::<access::S8Word>(kind, lanes),
-        (Type::S8, Double) => handler_of::<access::S8Double>(kind, lanes),
+        (Type::B8 | Type::U8, Half) => handler_of::<value::U8Half>(kind, lanes),
+        (Type::B8 | Type::U8, Word) => handler_of::<value::U8Word>(kind, lanes),
+        (Type::B8 | Type::U8, Double) => handler_of::<value::U8Double>(kind, lanes),
+        (Type::S8, Half) => handler_of::<value::S8Half>(kind, lanes),
+        (Type::S8, Word) => handler_of::<value::S8Word>(kind, lanes),
+        (Type::S8, Double) => handler_of::<value::S8Double>(kind, lanes),
         (Type::B16 | Type::U16 | Type::F16 | Type::Bf16 | Type::S16, Half) => {
-            handler_of::<access::U16Half>(kind, lanes)
+            handler_of::<value::U16Half>(kind, lanes)
         }
         (Type::B16 | Type::U16 | Type::F16 | Type::Bf16, Word) => {
-            handler_of::<access::U16Word>(kind, lanes)
+            handler_of::<value::U16Word>(kind, lanes)
         }
         (Type::B16 | Type::U16 | Type::F16 | Type::Bf16, Double) => {
-            handler_of::<access::U16Double>(kind, lanes)
+            handler_of::<value::U16Double>(kind, lanes)
         }
-        (Type::S16, Word) => handler_of::<access::S16Word>(kind, lanes),
-        (Type::S16, Double) => handler_of::<access::S16Double>(kind, lanes),
+        (Type::S16, Word) => handler_of::<value::S16Word>(kind, lanes),
+        (Type::S16, Double) => handler_of::<value::S16Double>(kind, lanes),
         (Type::B32 | Type::U32 | Type::S32 | Type::F32 | Type::F16x2 | Type::Bf16x2, Word) => {
-            handler_of::<access::U32Word>(kind, lanes)
+            handler_of::<value::U32Word>(kind, lanes)
         }
-        (Type::B32 | Type::U32 | Type::F32, Double) => handler_of::<access::U32Double>(kind, lanes),
-        (Type::S32, Double) => handler_of::<access::S32Double>(kind, lanes),
+        (Type::B32 | Type::U32 | Type::F32, Double) => handler_of::<value::U32Double>(kind, lanes),
+        (Type::S32, Double) => handler_of::<value::S32Double>(kind, lanes),
         (Type::B64 | Type::U64 | Type::S64 | Type::F64, Double) => {
-            handler_of::<access::U64Double>(kind, lanes)
+            handler_of::<value::U64Double>(kind, lanes)
         }
         (Type::B128, _) => return Err(Refusal::Unsupported),
         _ => return Err(Refusal::invalid("a register that does not fit the type")),
@@ -647,7 +648,7 @@ pub(crate) fn cp(b: &mut Builder<'_>, form: &Form, operands: &[Operand]) -> Resu
         return Err(Refusal::Unsupported);
     };
     let imm = i64::from(high) << 32 | i64::from(low as u32);
-    let run = access::copy_to_shared(b.lanes);
+    let run = frame::copy_to_shared(b.lanes);
     b.emit(run, &[to, from, have], &[], imm, size);
     Ok(())
 }
