@@ -13,7 +13,7 @@ use crate::devices::allocations::Allocations;
 
 const DEVICE_STRIDE: u64 = 1 << 40;
 const GLOBALS_OFFSET: u64 = DEVICE_STRIDE / 2;
-const GLOBALS_LEN: u64 = 4 << 30;
+const MAX_GLOBALS_LEN: u64 = 4 << 30;
 /// Allocations begin at multiples of this (CUDA Programming Guide, "Device Memory Accesses").
 pub(super) const ALIGNMENT: u64 = 256;
 
@@ -29,11 +29,12 @@ pub(super) fn heap(index: u32, options: &CpuOptions) -> (u64, u64) {
     )
 }
 
-/// First address and length of the range for a device's module variables.
-pub(super) fn globals(index: u32) -> (u64, u64) {
+/// First address and length of the range for a device's module variables, which is smaller where
+/// the device is small: address space may be what there is little of.
+pub(super) fn globals(index: u32, options: &CpuOptions) -> (u64, u64) {
     (
         (u64::from(index) + 1) * DEVICE_STRIDE + GLOBALS_OFFSET,
-        GLOBALS_LEN,
+        heap(index, options).1.min(MAX_GLOBALS_LEN),
     )
 }
 
@@ -78,8 +79,8 @@ impl Memory {
     pub(super) fn new(options: &CpuOptions) -> Self {
         let devices = (0..options.devices).map(|index| DeviceMemory {
             heap: heap(index, options),
-            globals: globals(index),
-            next_global: globals(index).0,
+            globals: globals(index, options),
+            next_global: globals(index, options).0,
             limit: options.memory,
             used: 0,
         });

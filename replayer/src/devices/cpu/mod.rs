@@ -85,7 +85,10 @@ const SMALLEST_MEMORY: u64 = 16 << 20;
 fn device_regions(options: &CpuOptions) -> Result<Vec<Region>, MemoryError> {
     let mut regions = Vec::new();
     for index in 0..options.devices {
-        for (base, len) in [memory::heap(index, options), memory::globals(index)] {
+        for (base, len) in [
+            memory::heap(index, options),
+            memory::globals(index, options),
+        ] {
             regions.push(Region::anonymous(base, len)?);
         }
     }
