@@ -11,17 +11,11 @@ use vcuda_tests::{Run, program, repository};
 /// Each of them has to fail, and in this way: a program that begins to pass, or to fail for another reason, makes its
 /// test say so.
 const NOT_YET: &[(&str, &str)] = &[
-    ("concurrent_waits", "cudaLaunchHostFunc is not implemented"),
     ("device_printf", "cudaErrorNoKernelImageForDevice"),
     ("driver_api", "(size_t)values[1] is 38, not 37"),
-    ("errors", "cudaLaunchHostFunc is not implemented"),
     (
         "managed_variable",
         "__cudaRegisterManagedVar is not implemented",
-    ),
-    (
-        "per_thread_stream",
-        "cudaLaunchHostFunc_ptsz is not implemented",
     ),
     (
         "pinned_memory",
@@ -29,7 +23,6 @@ const NOT_YET: &[(&str, &str)] = &[
     ),
     ("special_registers", "WARP_SZ"),
     ("sticky_errors", "the child of 'a failed assertion'"),
-    ("streams_events", "cudaLaunchHostFunc is not implemented"),
 ];
 
 fn passes(name: &str, arguments: &[&str]) {

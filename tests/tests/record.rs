@@ -575,6 +575,24 @@ mod places_that_cannot_be_recorded_to {
     }
 
     #[test]
+    fn a_recording_that_is_being_made() {
+        let folder = temporary_folder();
+        let trace = folder.path().join("t.vcuda");
+        let running = Run::vcuda(["record", "-o"])
+            .arg(&trace)
+            .arg(program("cross_thread_sync"))
+            .arg("100000000")
+            .start();
+        wait_until("something is recorded", || {
+            fs::metadata(&trace).is_ok_and(|file| file.len() > 1000)
+        });
+        expect_no_start(folder.path(), "t.vcuda", "is being recorded to");
+        running.interrupt();
+        running.wait().expect_code(128 + 2);
+        expect_equal_replay(&trace);
+    }
+
+    #[test]
     fn a_device_or_a_pipe() {
         let folder = temporary_folder();
         Run::shell("mkfifo pipe")
