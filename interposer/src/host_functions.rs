@@ -97,7 +97,9 @@ fn start_thread(session: &'static Session, stream: Stream) -> Result<()> {
         libc::pthread_sigmask(libc::SIG_SETMASK, own.as_ptr(), std::ptr::null_mut());
     }
     started.map(drop).map_err(|reason| {
-        vcuda_transport::say!("A thread for the functions of a stream could not be started: {reason}.");
+        vcuda_transport::say!(
+            "A thread for the functions of a stream could not be started: {reason}."
+        );
         error::OUT_OF_MEMORY
     })
 }

@@ -157,7 +157,8 @@ pub fn answers(
             describe(expected)
         ))
     };
-    if let Err(status::NOT_READY) = expected {
+    // What was asked was not ready, or was under way when the program ended or was killed.
+    if let Err(status::NOT_READY | status::DEINITIALIZED) = expected {
         return Verdict::NotCompared;
     }
     match (expected, actual) {
@@ -316,8 +317,10 @@ mod tests {
         let elapsed = |ms| Ok(Reply::Milliseconds(ms));
         let verdict = answers(&elapsed(1.0), &elapsed(2.0), None);
         assert_eq!(verdict, Verdict::NotCompared);
-        let verdict = answers(&Err(status::NOT_READY), &Ok(Reply::Done), None);
-        assert_eq!(verdict, Verdict::NotCompared);
+        for then in [status::NOT_READY, status::DEINITIALIZED] {
+            let verdict = answers(&Err(then), &Ok(Reply::Done), None);
+            assert_eq!(verdict, Verdict::NotCompared);
+        }
     }
 
     #[test]
