@@ -200,7 +200,7 @@ mod output {
              vcuda trace info t.vcuda | true || exit 3
              vcuda replay t.vcuda | true || exit 4
              vcuda doctor | true || exit 5
-             vcuda analyze $PROGRAMS | head -1 >/dev/null || exit 6
+             vcuda analyze $PROGRAMS/seed | head -1 >/dev/null || exit 6
              vcuda completions bash | true || exit 7
              vcuda --help | true || exit 8";
         let result = Run::shell("exec bash -c \"$SCRIPT\"")
