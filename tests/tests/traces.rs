@@ -42,7 +42,14 @@ fn each_replays_equally_on_a_smaller_machine() {
             .arg(&path)
             .env("VCUDA_CPU_MEMORY", "64")
             .env("VCUDA_CPU_THREADS", "1");
-        expect_equal(&replay.run());
+        let result = replay.run();
+        expect_equal(&result);
+        let smaller = "The heap of the recorded device 0 (";
+        assert_eq!(result.stdout.matches(smaller).count(), 1);
+        let mut lines: Vec<_> = result.stdout.lines().collect();
+        lines.sort_unstable();
+        lines.dedup();
+        assert_eq!(lines.len(), result.stdout.lines().count(), "said twice");
     }
 }
 

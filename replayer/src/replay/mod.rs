@@ -567,7 +567,13 @@ impl Replay {
             }
         }
         self.session.end();
-        self.notes.extend(found.notes);
+        // How a device differs was noted when the replay began, and comes again with its answer.
+        let known = self.notes.len();
+        for note in found.notes {
+            if !self.notes[..known].contains(&note) {
+                self.notes.push(note);
+            }
+        }
         Finished {
             outcome: Outcome {
                 commands: self.commands,
