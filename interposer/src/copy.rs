@@ -11,7 +11,7 @@ use vcuda_protocol::{Bytes, Command, Extent, Pitch, Place, Reply, Stream};
 use crate::contexts::unexpected;
 use crate::memory::{Memory, classify};
 use crate::session::{self, Chunk, Pending};
-use crate::{Result, error};
+use crate::{Result, error, streams};
 
 /// `cudaMemcpyKind`
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -137,7 +137,13 @@ pub(crate) fn copy(
                 session.call(&command).map(drop)
             }
         }
-        (true, false) => upload(stream, dst, src, extent),
+        (true, false) => {
+            upload(stream, dst, src, extent)?;
+            match asynchronous {
+                true => Ok(()),
+                false => streams::order_upload(stream),
+            }
+        }
         (false, true) => download(stream, dst, src, extent),
         (false, false) => {
             session::get()?.call(&Command::StreamSynchronize { stream })?;

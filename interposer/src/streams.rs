@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 use std::sync::LazyLock;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use parking_lot::RwLock;
 use vcuda_protocol::{Command, Reply, Stream};
@@ -49,6 +49,10 @@ pub(crate) struct EventEntry {
 
 static STREAMS: LazyLock<RwLock<HashMap<u64, StreamEntry>>> = LazyLock::new(RwLock::default);
 static EVENTS: LazyLock<RwLock<HashMap<u64, EventEntry>>> = LazyLock::new(RwLock::default);
+/// There is, or was, a stream that does not wait for the default stream.
+static SOME_RUN_AHEAD: AtomicBool = AtomicBool::new(false);
+/// A bit for each device whose default stream has synchronous copies that nobody has waited for.
+static UPLOADED: AtomicU32 = AtomicU32::new(0);
 static NEXT_STREAM: AtomicU32 = AtomicU32::new(1);
 static NEXT_EVENT: AtomicU32 = AtomicU32::new(1);
 
@@ -67,6 +71,18 @@ pub(crate) fn create(device: &Device, flags: u32, priority: i32) -> Result<u64> 
         device: device.wire,
         id,
     };
+    if flags & NON_BLOCKING != 0 {
+        SOME_RUN_AHEAD.store(true, Ordering::SeqCst);
+        let bit = 1 << device.wire;
+        if UPLOADED.fetch_and(!bit, Ordering::SeqCst) & bit != 0 {
+            session::get()?.call(&Command::StreamSynchronize {
+                stream: Stream {
+                    device: device.wire,
+                    id: Stream::LEGACY,
+                },
+            })?;
+        }
+    }
     session::get()?.post(&Command::StreamCreate {
         stream,
         blocking: flags & NON_BLOCKING == 0,
@@ -83,6 +99,22 @@ pub(crate) fn create(device: &Device, flags: u32, priority: i32) -> Result<u64> 
         },
     );
     Ok(handle)
+}
+
+/// Called when a synchronous copy from pageable memory has been posted on a stream. Programs take it
+/// for done when it returns, and launch on any stream. As long as every stream waits for the default
+/// stream that needs no waiting here.
+pub(crate) fn order_upload(stream: Stream) -> Result<()> {
+    if stream.id == Stream::LEGACY {
+        // In this order: who creates the first stream that runs ahead does it the other way round.
+        UPLOADED.fetch_or(1 << stream.device, Ordering::SeqCst);
+        if !SOME_RUN_AHEAD.load(Ordering::SeqCst) {
+            return Ok(());
+        }
+    }
+    session::get()?
+        .call(&Command::StreamSynchronize { stream })
+        .map(drop)
 }
 
 /// `cudaStreamDestroy`. The default streams cannot be destroyed.
