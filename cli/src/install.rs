@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, bail};
+use vcuda_analyzer::{Library, Options, analyze};
 
 /// The library's file name.
 pub const LIBRARY: &str = "libvcuda.so";
@@ -78,6 +79,34 @@ pub fn shims(library: &Path) -> anyhow::Result<PathBuf> {
     }
     Err(failure.unwrap_or_else(|| anyhow::anyhow!("No cache folder is known.")))
         .context("Make XDG_CACHE_HOME or TMPDIR name a folder that can be written to")
+}
+
+/// Adds shims for a program that is linked with libcudart under a name of its own, as Python wheels
+/// are (libcudart-53d54daa.so.12.6.68), and whose file is not there.
+pub fn add_shims_for(program: &Path, folder: &Path) -> anyhow::Result<()> {
+    let mut options = Options::from_env();
+    options.kernel_budget = 0;
+    let reports = analyze(&[program], &options);
+    let Some(report) = reports.first().and_then(|r| r.report()) else {
+        // A script, or a name that is looked up on the PATH.
+        return Ok(());
+    };
+    let to_make = report.libraries_to_make();
+    for needed in &report.libraries {
+        let Some(nodes) = to_make.get(needed.name.as_str()) else {
+            continue;
+        };
+        // A needed name with a slash is a path, which the loader does not look for in any folder.
+        let is_name = !needed.name.contains('/');
+        if needed.library == Some(Library::Runtime)
+            && is_name
+            && !folder.join(&needed.name).exists()
+        {
+            let nodes: Vec<&str> = nodes.iter().copied().collect();
+            vcuda_analyzer::write_shim(folder, &needed.name, &nodes)?;
+        }
+    }
+    Ok(())
 }
 
 fn cache_folders() -> Vec<PathBuf> {

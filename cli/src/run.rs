@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! `vcuda run` and `vcuda record`: a program with libvcuda.so in front of it.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, ExitStatus};
@@ -62,13 +62,15 @@ fn prepare(program: &[OsString]) -> anyhow::Result<Command> {
         .context("There is no program to run")?;
     let library = install::library()?;
     let shims = install::shims(&library)?;
+    install::add_shims_for(Path::new(name), &shims)?;
     let mut command = Command::new(name);
     command
         .args(arguments)
-        .env("LD_PRELOAD", first(library.as_os_str(), "LD_PRELOAD"))
+        // What the user preloads comes first: it may have functions that the library lacks.
+        .env("LD_PRELOAD", joined(from_env("LD_PRELOAD"), library.into()))
         .env(
             "LD_LIBRARY_PATH",
-            first(shims.as_os_str(), "LD_LIBRARY_PATH"),
+            joined(shims.into(), from_env("LD_LIBRARY_PATH")),
         );
     if std::env::var_os("VCUDA_WORKER").is_none() {
         command.env("VCUDA_WORKER", install::command()?);
@@ -76,14 +78,17 @@ fn prepare(program: &[OsString]) -> anyhow::Result<Command> {
     Ok(command)
 }
 
-/// `entry` in front of the list that the environment variable holds.
-fn first(entry: &OsStr, variable: &str) -> OsString {
-    let mut list = entry.to_owned();
-    if let Some(rest) = std::env::var_os(variable).filter(|rest| !rest.is_empty()) {
-        list.push(":");
-        list.push(rest);
+fn from_env(variable: &str) -> OsString {
+    std::env::var_os(variable).unwrap_or_default()
+}
+
+/// Two lists of paths as one.
+fn joined(mut first: OsString, second: OsString) -> OsString {
+    if !first.is_empty() && !second.is_empty() {
+        first.push(":");
     }
-    list
+    first.push(second);
+    first
 }
 
 fn start_failure(program: &[OsString], error: std::io::Error) -> anyhow::Error {
