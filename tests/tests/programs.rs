@@ -12,7 +12,6 @@ use vcuda_tests::{Run, program, repository};
 /// test say so.
 const NOT_YET: &[(&str, &str)] = &[
     ("device_printf", "cudaErrorNoKernelImageForDevice"),
-    ("driver_api", "(size_t)values[1] is 38, not 37"),
     (
         "managed_variable",
         "__cudaRegisterManagedVar is not implemented",
