@@ -63,13 +63,9 @@ pub struct Analyze {
     pub stubs: Option<PathBuf>,
 }
 
-/// Run a CUDA program on this machine's CPU device.
-///
-/// Sets LD_PRELOAD to libvcuda.so, puts stand-ins for libcudart and libcuda first on the library
-/// path so that the program starts without them, and becomes the program. The exit code is the
-/// program's.
+/// What is to be run.
 #[derive(Debug, Args)]
-pub struct Run {
+pub struct Program {
     /// The program and its arguments.
     #[arg(
         required = true,
@@ -77,7 +73,18 @@ pub struct Run {
         allow_hyphen_values = true,
         value_name = "PROGRAM"
     )]
-    pub program: Vec<OsString>,
+    pub line: Vec<OsString>,
+}
+
+/// Run a CUDA program on this machine's CPU device.
+///
+/// Sets LD_PRELOAD to libvcuda.so, puts stand-ins for libcudart and libcuda first on the library
+/// path so that the program starts without them, and becomes the program. The exit code is the
+/// program's.
+#[derive(Debug, Args)]
+pub struct Run {
+    #[command(flatten)]
+    pub program: Program,
 }
 
 /// Run a CUDA program and record its calls to a file.
@@ -90,14 +97,8 @@ pub struct Record {
     /// The trace file to write.
     #[arg(short, long, value_name = "FILE", default_value = "trace.vcuda")]
     pub output: PathBuf,
-    /// The program and its arguments.
-    #[arg(
-        required = true,
-        trailing_var_arg = true,
-        allow_hyphen_values = true,
-        value_name = "PROGRAM"
-    )]
-    pub program: Vec<OsString>,
+    #[command(flatten)]
+    pub program: Program,
 }
 
 /// Execute a trace on a device and compare the results with the recording.

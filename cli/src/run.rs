@@ -16,17 +16,17 @@ use crate::args::{Record, Run};
 use crate::{install, trace, worker};
 
 pub fn run(args: Run) -> anyhow::Result<ExitCode> {
-    let mut command = prepare(&args.program)?;
+    let mut command = prepare(&args.program.line)?;
     // Only returns if the program could not be started.
     let error = command.exec();
-    Err(start_failure(&args.program, error))
+    Err(start_failure(&args.program.line, error))
 }
 
 pub fn record(args: Record) -> anyhow::Result<ExitCode> {
     let output = std::path::absolute(&args.output)
         .with_context(|| format!("{} is no path to record to", args.output.display()))?;
     let earlier = make_room(&output)?;
-    let mut command = prepare(&args.program)?;
+    let mut command = prepare(&args.program.line)?;
     command.env("VCUDA_RECORD", &output).env(worker::KEEP, "1");
     let started = command.spawn();
     if let Some(earlier) = earlier {
@@ -36,7 +36,7 @@ pub fn record(args: Record) -> anyhow::Result<ExitCode> {
             Err(_) => std::fs::rename(earlier, &output)?,
         }
     }
-    let mut child = started.map_err(|error| start_failure(&args.program, error))?;
+    let mut child = started.map_err(|error| start_failure(&args.program.line, error))?;
     ignore_interrupts();
     let status = child.wait()?;
     let shown = args.output.display();
