@@ -120,6 +120,19 @@ pub fn temporary_folder() -> tempfile::TempDir {
     tempfile::tempdir().expect("a temporary folder can be made")
 }
 
+/// Records a test program, which must pass, into a file in the folder.
+pub fn record(folder: &Path, name: &str, arguments: &[&str]) -> PathBuf {
+    let trace = folder.join(format!("{name}.vcuda"));
+    Run::vcuda(["record", "-o"])
+        .arg(&trace)
+        .arg(program(name))
+        .args(arguments)
+        .run()
+        .expect_pass(name)
+        .expect_stderr("commands recorded to");
+    trace
+}
+
 /// Waits until the condition holds. If it never does, the test fails.
 #[track_caller]
 pub fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
