@@ -11,9 +11,6 @@ say "Formatting and lints"
 cargo fmt --all --check
 cargo clippy --workspace --all-targets --locked -- -D warnings
 
-say "Building vcuda"
-cargo build --release --locked -p vcuda -p vcuda-cli
-
 say "Compiling the CUDA programs"
 tests/build.sh >/dev/null
 
