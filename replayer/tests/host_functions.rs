@@ -106,7 +106,10 @@ fn more_work_than_a_stream_bears_may_wait_for_a_function() {
         client.launch(LEGACY, SET, &[heap, value]);
     }
     client.post(done(1));
-    assert_eq!(word(client.call(Client::read_command(LEGACY, heap, 4))), 8191);
+    assert_eq!(
+        word(client.call(Client::read_command(LEGACY, heap, 4))),
+        8191
+    );
 }
 
 #[test]
@@ -125,7 +128,10 @@ fn a_function_behind_a_failed_kernel_is_not_called_and_holds_nothing() {
 #[test]
 fn a_function_may_return_after_its_device_has_failed() {
     let (mut client, _) = client();
-    let (held, other) = (client.create_stream(1, false), client.create_stream(2, false));
+    let (held, other) = (
+        client.create_stream(1, false),
+        client.create_stream(2, false),
+    );
     client.ok(function(held, 1));
     client.launch(other, STRAY, &[]);
     let failed = client.call(Command::StreamSynchronize { stream: other });
