@@ -9,7 +9,7 @@ use vcuda_protocol::layout::{MAX_REPLY_DATA, STAGING_CHUNK_LEN};
 use vcuda_protocol::{Bytes, Command, Extent, Pitch, Place, Reply, Stream};
 
 use crate::contexts::unexpected;
-use crate::memory::{Memory, classify};
+use crate::memory::{self, Memory, classify};
 use crate::session::{self, Chunk, Pending};
 use crate::{Result, error};
 
@@ -137,7 +137,16 @@ pub(crate) fn copy(
                 session.call(&command).map(drop)
             }
         }
-        (true, false) => upload(stream, dst, src, extent),
+        (true, false) => {
+            let session = session::get()?;
+            // The source is read now. A function that the stream calls first may still write it,
+            // which counts for synchronous copies and for registered memory (same section).
+            let in_order = !asynchronous || memory::registered(src.address).is_some();
+            if in_order && session.has_functions() {
+                session.call(&Command::StreamSynchronize { stream })?;
+            }
+            upload(stream, dst, src, extent)
+        }
         (false, true) => download(stream, dst, src, extent),
         (false, false) => {
             session::get()?.call(&Command::StreamSynchronize { stream })?;

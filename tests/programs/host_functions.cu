@@ -42,6 +42,34 @@ static void memory() {
     CUDA(cudaFreeHost(shared.values));
 }
 
+static void CUDART_CB write_late(void *data) {
+    usleep(50000);
+    *(int *)data = 77;
+}
+
+// What a function writes is what a copy behind it takes: asynchronously from registered memory, synchronously from any.
+static void copies() {
+    cudaStream_t stream;
+    int *registered = (int *)aligned_alloc(4096, 4096), *device, pageable = 1, value;
+    *registered = 1;
+    CUDA(cudaStreamCreate(&stream));
+    CUDA(cudaMalloc(&device, 2 * sizeof *device));
+    CUDA(cudaHostRegister(registered, 4096, cudaHostRegisterDefault));
+    CUDA(cudaLaunchHostFunc(stream, write_late, registered));
+    CUDA(cudaMemcpyAsync(device, registered, sizeof *device, cudaMemcpyHostToDevice, stream));
+    CUDA(cudaMemcpyAsync(&value, device, sizeof value, cudaMemcpyDeviceToHost, stream));
+    CUDA(cudaStreamSynchronize(stream));
+    REQUIRE_EQUAL(value, 77);
+    CUDA(cudaLaunchHostFunc(0, write_late, &pageable));
+    CUDA(cudaMemcpy(device + 1, &pageable, sizeof pageable, cudaMemcpyHostToDevice));
+    CUDA(cudaMemcpy(&value, device + 1, sizeof value, cudaMemcpyDeviceToHost));
+    REQUIRE_EQUAL(value, 77);
+    CUDA(cudaHostUnregister(registered));
+    free(registered);
+    CUDA(cudaFree(device));
+    CUDA(cudaStreamDestroy(stream));
+}
+
 static std::atomic<int> called(0);
 
 static void CUDART_CB count(void *expected) {
@@ -89,6 +117,7 @@ static void not_permitted() {
 
 int main() {
     memory();
+    copies();
     many();
     not_permitted();
     return pass();

@@ -143,8 +143,8 @@ impl Session {
     /// host function that has not returned.
     pub fn when_at_rest(&self, done: impl FnOnce() + Send + 'static) {
         let mut done: Box<dyn FnOnce() + Send> = Box::new(done);
-        for device in self.devices.iter().cloned() {
-            let next = done;
+        for device in self.devices.iter() {
+            let (device, next) = (device.clone(), done);
             done = Box::new(move || device.when_at_rest(next));
         }
         done();
