@@ -9,7 +9,7 @@ use vcuda_protocol::layout::{MAX_REPLY_DATA, STAGING_CHUNK_LEN};
 use vcuda_protocol::{Bytes, Command, Extent, Pitch, Place, Reply, Stream};
 
 use crate::contexts::unexpected;
-use crate::memory::{Memory, classify};
+use crate::memory::{self, Memory, classify};
 use crate::session::{self, Chunk, Pending};
 use crate::{Result, error, streams};
 
@@ -138,6 +138,13 @@ pub(crate) fn copy(
             }
         }
         (true, false) => {
+            let session = session::get()?;
+            // The source is read now. A function that the stream calls first may still write it,
+            // which counts for synchronous copies and for registered memory (same section).
+            let in_order = !asynchronous || memory::registered(src.address).is_some();
+            if in_order && session.has_functions() {
+                session.call(&Command::StreamSynchronize { stream })?;
+            }
             upload(stream, dst, src, extent)?;
             match asynchronous {
                 true => Ok(()),

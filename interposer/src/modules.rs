@@ -14,7 +14,7 @@ use std::sync::{Arc, LazyLock};
 use parking_lot::{Mutex, RwLock};
 use vcuda_protocol::{Bytes, Command, FunctionInfo, GlobalInfo, Image, ModuleInfo, Reply, Status};
 
-use crate::contexts::{Device, unexpected};
+use crate::contexts::{self, Device, unexpected};
 use crate::{Result, error, libraries, memory, session};
 
 /// Modules are handed to the program 16 apart from here, functions from there.
@@ -91,7 +91,23 @@ const INLINE_IMAGE: usize = 16 << 10;
 
 /// Loads an image on a device. A module that did not load is `Err` within `ModuleInfo.status`.
 pub(crate) fn load(device: &Device, image: &[u8]) -> Result<(Module, ModuleInfo)> {
+    load_with(device, image, &[])
+}
+
+/// The same, with names and addresses of managed variables.
+fn load_with(
+    device: &Device,
+    image: &[u8],
+    managed: &[(String, u64)],
+) -> Result<(Module, ModuleInfo)> {
     let id = NEXT_MODULE.fetch_add(1, Ordering::Relaxed);
+    for (name, address) in managed {
+        session::get()?.post(&Command::ManagedVariable {
+            module: id,
+            name: name.clone(),
+            address: *address,
+        })?;
+    }
     let send = |image| {
         session::get()?.call(&Command::ModuleLoad {
             device: device.wire,
@@ -304,6 +320,18 @@ pub(crate) struct FatBinary {
     data: Data,
     /// The module on each device that has it, by ordinal, or why it did not load.
     modules: Mutex<Vec<(u32, std::result::Result<Module, Status>)>>,
+    managed: Mutex<Vec<ManagedVariable>>,
+}
+
+/// A `__managed__` variable: the program reads and writes it through a pointer of its own, and it
+/// lies in managed memory, where all devices have it.
+struct ManagedVariable {
+    /// The address of that pointer.
+    pointer: u64,
+    name: String,
+    size: u64,
+    /// Where the variable is, once it is.
+    address: Option<u64>,
 }
 
 // SAFETY: the pointer leads into the program's image, which is not changed.
@@ -322,6 +350,8 @@ struct Registry {
     /// By the address of the host stub of a kernel, and of the host shadow of a variable.
     kernels: HashMap<u64, Registered>,
     variables: HashMap<u64, (Registered, u64)>,
+    /// Sizes of managed variables, which are named by where they are.
+    managed: HashMap<u64, u64>,
 }
 
 static REGISTRY: LazyLock<RwLock<Registry>> = LazyLock::new(RwLock::default);
@@ -353,6 +383,7 @@ pub(crate) unsafe fn register_fat_binary(wrapper: *const FatBinaryWrapper) -> *m
     let binary: &'static FatBinary = Box::leak(Box::new(FatBinary {
         data: Data::Registered(wrapper.data),
         modules: Mutex::default(),
+        managed: Mutex::default(),
     }));
     BINARIES.lock().push(binary);
     std::ptr::from_ref(binary).cast_mut().cast()
@@ -406,12 +437,30 @@ pub(crate) fn register_variable(
     }
 }
 
+/// `__cudaRegisterManagedVar`
+pub(crate) fn register_managed_variable(
+    handle: *mut c_void,
+    pointer: *mut *mut c_void,
+    name: *const c_char,
+    size: u64,
+) {
+    if let (Ok(binary), Some(name)) = (binary(handle), name_at(name)) {
+        binary.managed.lock().push(ManagedVariable {
+            pointer: pointer as u64,
+            name,
+            size,
+            address: None,
+        });
+    }
+}
+
 impl FatBinary {
     /// A library's image.
     pub(crate) fn copied(image: &[u8]) -> Self {
         FatBinary {
             data: Data::Copied(image.to_vec()),
             modules: Mutex::default(),
+            managed: Mutex::default(),
         }
     }
 
@@ -435,14 +484,56 @@ impl FatBinary {
             &Data::Registered(data) => unsafe { image_at(data) }?,
             Data::Copied(image) => image,
         };
-        let (module, info) = load(device, image)?;
+        let managed = self.place_managed(device)?;
+        if !managed.is_empty() {
+            // Loading gives managed variables their first values, so that all devices have to do
+            // it before the program can use them.
+            for other in contexts::devices()?.iter() {
+                let known = modules.iter().any(|&(d, _)| d == other.ordinal);
+                if other.ordinal != device.ordinal && !known {
+                    let (module, info) = load_with(other, image, &managed)?;
+                    modules.push((
+                        other.ordinal,
+                        info.status
+                            .is_success()
+                            .then_some(module)
+                            .ok_or(info.status),
+                    ));
+                }
+            }
+        }
+        let (module, info) = load_with(device, image, &managed)?;
         report(&info);
-        let outcome = match info.status {
-            Status::SUCCESS => Ok(module),
-            status => Err(status),
-        };
+        let outcome = info
+            .status
+            .is_success()
+            .then_some(module)
+            .ok_or(info.status);
         modules.push((device.ordinal, outcome));
         outcome
+    }
+
+    /// Gives managed variables their memory, and the program the pointers to them.
+    fn place_managed(&self, device: &Device) -> Result<Vec<(String, u64)>> {
+        /// `cudaMemAttachGlobal`
+        const ATTACH_GLOBAL: u32 = 1;
+        let mut variables = self.managed.lock();
+        let mut placed = Vec::new();
+        for variable in &mut *variables {
+            let address = match variable.address {
+                Some(address) => address,
+                None => memory::allocate_managed(device, variable.size, ATTACH_GLOBAL)?,
+            };
+            if variable.address.replace(address).is_none() {
+                let mut registry = REGISTRY.write();
+                registry.managed.insert(address, variable.size);
+                // SAFETY: the program registered the address of a pointer, which it reads only
+                // when the module is loaded.
+                unsafe { (variable.pointer as *mut u64).write(address) };
+            }
+            placed.push((variable.name.clone(), address));
+        }
+        Ok(placed)
     }
 
     /// Unloads it from all devices.
@@ -488,6 +579,10 @@ pub(crate) fn registered_global(device: &Device, host: u64) -> Result<GlobalInfo
     let key = (device.ordinal, host);
     if let Some(&global) = GLOBALS.read().get(&key) {
         return Ok(global);
+    }
+    if let Some(&size) = REGISTRY.read().managed.get(&host) {
+        let address = host;
+        return Ok(GlobalInfo { address, size });
     }
     let registered = REGISTRY.read().variables.get(&host).cloned();
     let (registered, _) = registered.ok_or(error::INVALID_SYMBOL)?;

@@ -98,6 +98,9 @@ commands! {
     /// Reply: [`Reply::Milliseconds`].
     EventElapsed { start: u32, end: u32 } => Prompt;
 
+    /// Says where a managed variable lies of the module that is loaded next under this number: in
+    /// memory of [`Command::HostAlloc`], by its device address. Loading gives it its first value.
+    ManagedVariable { module: u32, name: String, address: u64 } => Posted;
     /// Loads a fat binary, PTX text or cubin. Reply: [`Reply::Module`], also where it did not load.
     ModuleLoad { device: u32, module: u32, image: Image } => Prompt;
     ModuleUnload { module: u32 } => Posted;

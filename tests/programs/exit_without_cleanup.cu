@@ -7,12 +7,15 @@
 //     atexit      with an exit handler and a static destructor that call CUDA
 //     _exit       without exit handlers
 //     waiting     by exit() while another thread waits for the device
+//     function    from main while a function that a stream called has not returned, and another one is due
 
 #include "check_cuda.h"
 #include "spin.h"
 #include <thread>
 
 __global__ void work(unsigned *result, unsigned turns) { result[threadIdx.x] = spin(turns); }
+
+static void CUDART_CB sleep_on(void *) { sleep(1000); }
 
 static unsigned *device;
 static bool free_late;
@@ -61,6 +64,12 @@ int main(int argc, char **argv) {
     if (strcmp(how, "waiting") == 0) {
         std::thread([] { cudaDeviceSynchronize(); }).detach();
         exit(pass());
+    }
+    if (strcmp(how, "function") == 0) {
+        CUDA(cudaLaunchHostFunc(stream, sleep_on, nullptr));
+        CUDA(cudaLaunchHostFunc(stream, sleep_on, nullptr));
+        usleep(20000);
+        return pass();
     }
     FAIL("'%s' is no way to end", how);
 }

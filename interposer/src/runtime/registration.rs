@@ -78,3 +78,19 @@ pub(crate) extern "C" fn __cudaRegisterVar(
 ) {
     modules::register_variable(binary, host.cast(), name, size as u64);
 }
+
+/// `void __cudaRegisterManagedVar(...)`: variable `name` of the fat binary lies in managed memory,
+/// and the program finds it by the pointer at `host`, which is set when the module is loaded.
+#[unsafe(no_mangle)]
+pub(crate) extern "C" fn __cudaRegisterManagedVar(
+    binary: *mut c_void,
+    host: *mut *mut c_void,
+    _device: *mut c_char,
+    name: *const c_char,
+    _external: c_int,
+    size: usize,
+    _constant: c_int,
+    _global: c_int,
+) {
+    modules::register_managed_variable(binary, host, name, size as u64);
+}

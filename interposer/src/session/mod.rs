@@ -153,6 +153,11 @@ impl Session {
         self.oldest_function.store(sequence, Ordering::Release);
     }
 
+    /// Whether host functions were issued that have not returned.
+    pub(crate) fn has_functions(&self) -> bool {
+        self.oldest_function.load(Ordering::Acquire) != u64::MAX
+    }
+
     /// Whether a posted command has to wait for the return of a host function.
     fn is_far_ahead(&self, order: &Order) -> bool {
         let oldest = self.oldest_function.load(Ordering::Acquire);

@@ -16,6 +16,7 @@
 //!   others.
 //! * Numbers come from a guest: any value may arrive in any place. Handles are the device's own.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use vcuda_protocol::shared::SharedMemory;
@@ -173,8 +174,13 @@ pub trait Device: Send + Sync {
     /// Milliseconds between two records (`cuEventElapsedTime`).
     fn event_elapsed(&self, start: EventHandle, end: EventHandle) -> Result<f32, Status>;
 
-    /// Loads a fat binary, PTX text or cubin. The second value says how that went, in any case.
-    fn module_load(&self, image: &[u8]) -> (Option<ModuleHandle>, ModuleInfo);
+    /// Loads a fat binary, PTX text or cubin. `managed` says where variables of these names lie, in
+    /// host memory that the device knows. The second value says how that went, in any case.
+    fn module_load(
+        &self,
+        image: &[u8],
+        managed: &HashMap<String, u64>,
+    ) -> (Option<ModuleHandle>, ModuleInfo);
     /// The module's functions and variables become invalid at once; work that uses them ends well.
     fn module_unload(&self, module: ModuleHandle) -> Result<(), Status>;
     fn function(

@@ -259,7 +259,11 @@ impl Device for NullDevice {
         Ok(0.0)
     }
 
-    fn module_load(&self, _image: &[u8]) -> (Option<ModuleHandle>, ModuleInfo) {
+    fn module_load(
+        &self,
+        _image: &[u8],
+        _managed: &HashMap<String, u64>,
+    ) -> (Option<ModuleHandle>, ModuleInfo) {
         let module = ModuleHandle(self.name());
         self.tables.lock().modules.insert(module);
         let info = ModuleInfo {

@@ -7,12 +7,13 @@
 mod copy;
 mod functions;
 mod host;
+mod modules;
 mod shared;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use vcuda_protocol::{Command, Header, Image, Reply, Status, Stream};
+use vcuda_protocol::{Command, Header, Reply, Status, Stream};
 
 use crate::devices::{
     Completion, Device, EventHandle, FunctionHandle, LaunchRequest, ModuleHandle, Order,
@@ -24,6 +25,7 @@ use crate::status;
 use crate::window::Window;
 use functions::HostFunctions;
 use host::HostTable;
+use modules::ManagedVariables;
 use shared::{DeviceFaults, Shared, Ticket};
 
 /// Most handles of one kind that a session may hold. CUDA has no limit; memory has.
@@ -40,6 +42,7 @@ pub struct Session {
     streams: HashMap<Stream, StreamHandle>,
     events: HashMap<u32, Event>,
     modules: HashMap<u32, Module>,
+    managed: ManagedVariables,
     functions: HashMap<u32, Function>,
     host: HostTable,
     host_functions: HostFunctions,
@@ -85,6 +88,7 @@ impl Session {
             streams: HashMap::new(),
             events: HashMap::new(),
             modules: HashMap::new(),
+            managed: ManagedVariables::default(),
             functions: HashMap::new(),
             host: HostTable::default(),
             host_functions: HostFunctions::default(),
@@ -327,6 +331,11 @@ impl Session {
                 Ok(Some(Reply::Milliseconds(elapsed)))
             }
 
+            Command::ManagedVariable {
+                module,
+                name,
+                address,
+            } => self.managed.add(module, name, address),
             Command::ModuleLoad {
                 device,
                 module,
@@ -440,39 +449,6 @@ impl Session {
         Ok(None)
     }
 
-    fn module_load(&mut self, ticket: Ticket, device: u32, module: u32, image: Image) -> Outcome {
-        let target = self.device(device)?;
-        if self.modules.contains_key(&module) {
-            return Err(status::INVALID_HANDLE);
-        }
-        room(self.modules.len())?;
-        let image = match image {
-            Image::Inline(bytes) => bytes.0,
-            Image::Window { offset, len } => {
-                if !self.window.holds(offset, len) {
-                    return Err(status::INVALID_VALUE);
-                }
-                let mut bytes = vec![0; len as usize];
-                if !self.window.memory.read(offset as usize, &mut bytes) {
-                    return Err(status::INVALID_VALUE);
-                }
-                if let Some(observer) = &self.shared.observer {
-                    observer.input(ticket.sequence, 0, &bytes);
-                }
-                bytes
-            }
-        };
-        let (handle, info) = target.module_load(&image);
-        match handle {
-            Some(handle) => {
-                self.modules.insert(module, Module { device, handle });
-            }
-            None if ticket.slot.is_none() => return Err(info.status),
-            None => {}
-        }
-        Ok(Some(Reply::Module(info)))
-    }
-
     /// Answers a command when its work is done.
     fn answer(&self, ticket: Ticket) -> Completion {
         let shared = self.shared.clone();
@@ -571,6 +547,7 @@ impl Session {
             HostAlloc { .. }
             | HostFree { .. }
             | HostFunctionDone { .. }
+            | ManagedVariable { .. }
             | EventCreate { .. }
             | Goodbye => None,
         };

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! From the image of a module to PTX, and from that to a program with its variables in memory.
 
+use std::collections::HashMap;
+
 use vcuda_fatbin::{EntryKind, Image};
 use vcuda_protocol::{ModuleInfo, Status};
 use vcuda_ptx::{MemoryError, Program};
@@ -18,14 +20,28 @@ const MAX_PTX_MAJOR: u16 = 9;
 
 impl CpuDevice {
     /// Loads an image: chooses its PTX, parses it, and places its variables.
-    pub(super) fn load(&self, image: &[u8]) -> Result<(ModuleHandle, u32), ModuleInfo> {
+    pub(super) fn load(
+        &self,
+        image: &[u8],
+        managed: &HashMap<String, u64>,
+    ) -> Result<(ModuleHandle, u32), ModuleInfo> {
         let text = choose_ptx(image, self.machine.options.compute_capability)?;
         let parsed = vcuda_ptx::parse(&text)
             .map_err(|error| failure(status::INVALID_PTX, error.to_string()))?;
         let machine = &self.machine;
         let space = &machine.core.space;
         let mut globals = Vec::new();
-        let mut allocate = |_: &str, size: u64, align: u64| {
+        let mut allocate = |name: &str, size: u64, align: u64| {
+            if let Some(&address) = managed.get(name) {
+                let held = machine.tables.lock().memory.holds(address, size);
+                return match held {
+                    true => Ok(address),
+                    false => Err(MemoryError::InvalidRange {
+                        addr: address,
+                        len: size,
+                    }),
+                };
+            }
             let out_of_room = MemoryError::Map {
                 len: size,
                 reason: "the device has not so much memory left".into(),

@@ -520,8 +520,12 @@ impl Device for CpuDevice {
         Ok(((forward - backward) * 1000.0) as f32)
     }
 
-    fn module_load(&self, image: &[u8]) -> (Option<ModuleHandle>, ModuleInfo) {
-        match self.load(image) {
+    fn module_load(
+        &self,
+        image: &[u8],
+        managed: &HashMap<String, u64>,
+    ) -> (Option<ModuleHandle>, ModuleInfo) {
+        match self.load(image, managed) {
             Ok((module, kernels)) => {
                 let info = ModuleInfo {
                     status: Status::SUCCESS,
