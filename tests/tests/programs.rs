@@ -11,7 +11,6 @@ use vcuda_tests::{Run, program, repository};
 /// Each of them has to fail, and in this way: a program that begins to pass, or to fail for another reason, makes its
 /// test say so.
 const NOT_YET: &[(&str, &str)] = &[
-    ("device_printf", "cudaErrorNoKernelImageForDevice"),
     ("driver_api", "(size_t)values[1] is 38, not 37"),
     (
         "managed_variable",
@@ -21,8 +20,6 @@ const NOT_YET: &[(&str, &str)] = &[
         "pinned_memory",
         "does not support memory of cudaHostRegister",
     ),
-    ("special_registers", "WARP_SZ"),
-    ("sticky_errors", "the child of 'a failed assertion'"),
 ];
 
 fn passes(name: &str, arguments: &[&str]) {
