@@ -203,6 +203,7 @@ fn an_endless_loop_ends_at_the_time_limit_or_on_abort() {
     let limits = Limits {
         abort: None,
         time_limit: Some(Duration::from_millis(50)),
+        ..Limits::default()
     };
     let fault = machine
         .engine
@@ -213,6 +214,7 @@ fn an_endless_loop_ends_at_the_time_limit_or_on_abort() {
     let limits = Limits {
         abort: Some(&abort),
         time_limit: None,
+        ..Limits::default()
     };
     let fault = machine
         .engine

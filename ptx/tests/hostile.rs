@@ -44,6 +44,7 @@ fn exercise(source: &[u8], run: bool) {
         let limits = Limits {
             abort: None,
             time_limit: Some(Duration::from_millis(5)),
+            ..Limits::default()
         };
         let _ = machine
             .engine

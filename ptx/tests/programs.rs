@@ -585,6 +585,7 @@ fn a_cooperative_grid_synchronizes_with_more_blocks_than_threads() {
     let limits = vcuda_ptx::Limits {
         abort: None,
         time_limit: Some(std::time::Duration::from_secs(30)),
+        ..vcuda_ptx::Limits::default()
     };
     machine
         .engine

@@ -1,43 +1,14 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Every program of tests/programs passes under `vcuda run`, but for those that [`NOT_YET`] names.
+//! Every program of tests/programs passes under `vcuda run`.
 
 use std::collections::BTreeSet;
 use std::fs;
 
 use vcuda_tests::{Run, program, repository};
 
-/// Programs that cannot pass yet, and a part of what they say about it on standard error.
-///
-/// Each of them has to fail, and in this way: a program that begins to pass, or to fail for another reason, makes its
-/// test say so.
-const NOT_YET: &[(&str, &str)] = &[
-    ("device_printf", "cudaErrorNoKernelImageForDevice"),
-    (
-        "managed_variable",
-        "__cudaRegisterManagedVar is not implemented",
-    ),
-    (
-        "pinned_memory",
-        "does not support memory of cudaHostRegister",
-    ),
-    ("special_registers", "WARP_SZ"),
-    ("sticky_errors", "the child of 'a failed assertion'"),
-];
-
 fn passes(name: &str, arguments: &[&str]) {
     let result = Run::vcuda(["run"]).arg(program(name)).args(arguments).run();
-    match NOT_YET.iter().find(|(program, _)| *program == name) {
-        None => {
-            result.expect_pass(name);
-        }
-        Some((_, why)) => {
-            assert!(
-                !result.status.success(),
-                "{name} passes now: take it off the list NOT_YET."
-            );
-            result.expect_stderr(why);
-        }
-    }
+    result.expect_pass(name);
 }
 
 /// A test for each program, and the list of them.

@@ -388,7 +388,19 @@ impl Block {
                 target,
             },
             Trouble::StackOverflow { limit, .. } => Fault::StackOverflow { place, limit },
-            Trouble::Assert { message, .. } => Fault::Assert { place, message },
+            Trouble::Assert {
+                file,
+                line,
+                function,
+                message,
+                ..
+            } => Fault::Assert {
+                place,
+                file,
+                line,
+                function,
+                message,
+            },
         }
     }
 

@@ -4,6 +4,7 @@
 use super::block::BlockState;
 use super::code::{Code, Row};
 use super::fault::Trouble;
+use super::system::Output;
 use super::warp::{Group, Wait};
 use super::window;
 use crate::memory::AddressSpace;
@@ -37,6 +38,7 @@ pub(crate) struct Context<'a> {
     pub code: &'a Code,
     pub space: &'a AddressSpace,
     pub params: &'a [u8],
+    pub output: Option<&'a dyn Output>,
     /// Which region was accessed last.
     pub region: usize,
     pub trouble: Option<Box<Trouble>>,

@@ -71,11 +71,21 @@ pub enum Fault {
         place: Place,
     },
     /// A device-side assertion failed.
-    #[error("{place}: assertion `{message}` failed.")]
+    #[error(
+        "{file}:{line}: {function}: block: [{},{},{}], thread: [{},{},{}] Assertion `{message}` failed.",
+        .place.block[0], .place.block[1], .place.block[2],
+        .place.thread[0], .place.thread[1], .place.thread[2]
+    )]
     Assert {
-        /// Where.
+        /// Where in the PTX, and in the grid.
         place: Place,
-        /// What `__assertfail` was told.
+        /// The source file.
+        file: String,
+        /// The line in it.
+        line: u32,
+        /// The function in it.
+        function: String,
+        /// What does not hold.
         message: String,
     },
     /// A barrier that can never complete.
@@ -165,9 +175,11 @@ pub(crate) enum Trouble {
         lane: u32,
         limit: u64,
     },
-    #[allow(dead_code)] // until calls to __assertfail are lowered
     Assert {
         lane: u32,
+        file: String,
+        line: u32,
+        function: String,
         message: String,
     },
 }

@@ -5,6 +5,7 @@ use super::block::{Arena, Block, LaunchMemory, Round};
 use super::code::Rows;
 use super::fault::Fault;
 use super::special::LaunchShape;
+use super::system::Output;
 use super::warp::Surroundings;
 use crate::kernel::Kernel;
 use crate::memory::AddressSpace;
@@ -42,13 +43,15 @@ pub struct Launch<'a> {
     pub cooperative: bool,
 }
 
-/// When a launch is stopped.
+/// When a launch is stopped, and where its text goes.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Limits<'a> {
     /// Stops the launch once it is true.
     pub abort: Option<&'a AtomicBool>,
     /// Stops the launch after this time.
     pub time_limit: Option<Duration>,
+    /// Takes what the kernel prints; without it, that is lost.
+    pub output: Option<&'a dyn Output>,
 }
 
 /// Threads that run blocks.
@@ -76,6 +79,7 @@ struct Job {
     space: &'static AddressSpace,
     params: &'static [u8],
     abort: Option<&'static AtomicBool>,
+    output: Option<&'static dyn Output>,
     deadline: Option<(Instant, Duration)>,
     shape: LaunchShape,
     launch_rows: Rows,
@@ -139,13 +143,16 @@ impl Engine {
         shape.cooperative = launch.cooperative;
         // SAFETY: the references are used by this thread and by pool threads that count themselves
         // in `helpers`; `finish` below waits for all of them and runs even if a block panics.
-        let (kernel, space, params, abort) = unsafe {
+        let (kernel, space, params, abort, output) = unsafe {
             (
                 core::mem::transmute::<&Kernel, &'static Kernel>(kernel),
                 core::mem::transmute::<&AddressSpace, &'static AddressSpace>(space),
                 core::mem::transmute::<&[u8], &'static [u8]>(launch.params),
                 core::mem::transmute::<Option<&AtomicBool>, Option<&'static AtomicBool>>(
                     limits.abort,
+                ),
+                core::mem::transmute::<Option<&dyn Output>, Option<&'static dyn Output>>(
+                    limits.output,
                 ),
             )
         };
@@ -154,6 +161,7 @@ impl Engine {
             space,
             params,
             abort,
+            output,
             deadline: limits
                 .time_limit
                 .map(|limit| (Instant::now() + limit, limit)),
@@ -318,6 +326,7 @@ fn work(job: &Arc<Job>, worker: u32, arena: &mut Arena, mut publish: Option<&Poo
         code: &job.kernel.code,
         space: job.space,
         params: job.params,
+        output: job.output,
         launch_rows: job.launch_rows.as_ptr(),
     };
     let mut resident: VecDeque<(u64, Box<Block>)> = VecDeque::new();

@@ -2,7 +2,7 @@
 //! Execution: runs the lowered code of a kernel for a grid of thread blocks.
 //!
 //! `grid` hands blocks to threads, `block` gives turns to warps, `warp` chooses which lanes of a
-//! warp run, and a handler (in `lanes`, `access`, `atomic`, `control`, `collective`) executes one
+//! warp run, and a handler (in `lanes`, `access`, `atomic`, `control`, `collective`, `system`) executes one
 //! instruction for them.
 
 pub(crate) mod access;
@@ -17,7 +17,9 @@ pub(crate) mod frame;
 mod grid;
 pub(crate) mod isa;
 pub(crate) mod lanes;
+mod printf;
 pub(crate) mod special;
+pub(crate) mod system;
 pub(crate) mod value;
 mod warp;
 pub(crate) mod window;
@@ -26,3 +28,4 @@ pub(crate) use context::Context;
 pub use fault::{Fault, Place};
 pub use grid::{Engine, Launch, Limits};
 pub use isa::Lanes;
+pub use system::Output;

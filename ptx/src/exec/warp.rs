@@ -11,6 +11,7 @@ use super::block::BlockState;
 use super::code::{Code, Flow, Rows};
 use super::context::Context;
 use super::fault::Trouble;
+use super::system::Output;
 use crate::memory::AddressSpace;
 
 /// Backward jumps in a turn. A wait for another lane or warp costs `SPIN_COST` of them at each
@@ -91,6 +92,7 @@ pub(crate) struct Surroundings<'a> {
     pub code: &'a Code,
     pub space: &'a AddressSpace,
     pub params: &'a [u8],
+    pub output: Option<&'a dyn Output>,
     /// Parameters spread over the lanes.
     pub launch_rows: *const u8,
 }
@@ -147,6 +149,7 @@ impl Warp {
             code: around.code,
             space: around.space,
             params: around.params,
+            output: around.output,
             region: 0,
             trouble: None,
         };

@@ -5,7 +5,7 @@ use super::builder::{Builder, Patch, PlaceOf};
 use super::form::Form;
 use super::function::signature;
 use super::scope::Binding;
-use super::{Refusal, memory};
+use super::{Refusal, memory, system};
 use crate::exec::code::{Row, Width};
 use crate::exec::{control, frame};
 use crate::parse::ast::{Operand, Variable};
@@ -152,9 +152,11 @@ pub(crate) fn call(b: &mut Builder<'_>, _form: &Form, operands: &[Operand]) -> R
     };
     let module = b.module;
     let function = &module.functions[number];
-    if function.body.is_none() || function.kernel {
-        // Functions of the system, such as vprintf, have a declaration only.
-        return Err(Refusal::Unsupported);
+    if function.kernel {
+        return Err(Refusal::invalid("a call of a kernel"));
+    }
+    if function.body.is_none() {
+        return system::call(b, function, results, arguments);
     }
     let places = pass(b, &function.returns, &function.params, results, arguments)?;
     b.callees.push(number);
@@ -215,7 +217,11 @@ fn fetch(
     Ok(())
 }
 
-fn local_variable(b: &mut Builder<'_>, operand: &Operand) -> Result<Option<(u64, u64)>, Refusal> {
+/// Offset and size of the variable in local memory that an operand names.
+pub(super) fn local_variable(
+    b: &mut Builder<'_>,
+    operand: &Operand,
+) -> Result<Option<(u64, u64)>, Refusal> {
     let Operand::Name(name) = operand else {
         return Ok(None);
     };

@@ -20,6 +20,7 @@ mod memory;
 mod packed;
 mod scope;
 mod special;
+mod system;
 mod table;
 
 use crate::exec::Lanes;

@@ -103,7 +103,11 @@ impl<'a> Lexer<'a> {
             Some(byte) if word_start(byte) => {
                 self.at += 1;
                 self.take(word_part);
-                Kind::Word
+                match &self.source[start..self.at] {
+                    // The one predefined constant (PTX ISA, "Predefined Identifiers").
+                    b"WARP_SZ" => Kind::Int(32),
+                    _ => Kind::Word,
+                }
             }
             Some(b'.') if word_part(self.peek(1)) => {
                 self.at += 1;

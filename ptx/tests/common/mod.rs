@@ -86,6 +86,7 @@ impl Machine {
         let limits = Limits {
             abort: None,
             time_limit: Some(std::time::Duration::from_secs(30)),
+            ..Limits::default()
         };
         self.engine.run(&self.space, kernel, &launch, &limits)
     }

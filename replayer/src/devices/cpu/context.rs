@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! What work needs when it runs: the memory, the engine, and the state of its device.
 
+use std::io::Write;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -105,6 +106,11 @@ impl Context {
 
     /// Work failed.
     pub(super) fn fail(&self, tag: u64, status: Status, sentence: &dyn std::fmt::Display) {
+        self.fail_and(tag, status, || vcuda_transport::say!("{sentence}"));
+    }
+
+    /// Work failed; `say` tells people why, unless they were told of an earlier failure.
+    fn fail_and(&self, tag: u64, status: Status, say: impl FnOnce()) {
         if status::is_sticky(status) {
             let first = self
                 .sticky
@@ -115,16 +121,23 @@ impl Context {
                 return;
             }
         }
-        vcuda_transport::say!("{sentence}");
+        say();
         if let Some(faults) = self.faults.get() {
             faults.fault(tag, status);
         }
     }
 
     pub(super) fn fault(&self, tag: u64, fault: &Fault) {
-        if let Some(status) = status_of(fault) {
-            self.fail(tag, status, fault);
-        }
+        let Some(status) = status_of(fault) else {
+            return;
+        };
+        self.fail_and(tag, status, || match fault {
+            // The program speaks here, not this device: the line is the one that CUDA prints.
+            Fault::Assert { .. } => {
+                let _ = std::io::stderr().write_all(format!("{fault}\n").as_bytes());
+            }
+            _ => vcuda_transport::say!("{fault}"),
+        });
     }
 }
 

@@ -14,6 +14,7 @@ mod load;
 mod memory;
 mod modules;
 mod options;
+mod printed;
 mod scheduler;
 mod streams;
 mod work;

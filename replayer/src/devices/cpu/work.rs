@@ -8,6 +8,7 @@ use vcuda_protocol::{Extent, Pitch, Status};
 use vcuda_ptx::{Kernel, Launch, Limits};
 
 use super::context::{Context, Core};
+use super::printed::Printed;
 use super::scheduler::Task;
 use crate::devices::{Completion, Operand};
 use crate::rows::{Rows, pairs};
@@ -139,11 +140,16 @@ impl LaunchWork {
             cooperative: self.cooperative,
         };
         let core = &self.context.core;
+        let printed = Printed::default();
         let limits = Limits {
             abort: Some(self.context.stop_flag()),
             time_limit: core.time_limit,
+            output: Some(&printed),
         };
-        if let Err(fault) = core.engine.run(&core.space, &self.kernel, &launch, &limits) {
+        let outcome = core.engine.run(&core.space, &self.kernel, &launch, &limits);
+        // Before anybody can learn that the kernel has ended.
+        drop(printed);
+        if let Err(fault) = outcome {
             self.context.fault(self.tag, &fault);
         }
     }
