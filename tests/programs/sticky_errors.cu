@@ -2,7 +2,8 @@
 // nvcc: -arch=sm_80
 //
 // A kernel that fails leaves its process without CUDA: the error comes from the next call that waits and from all calls after it,
-// and no call clears it. Each failure happens in a child process; another child then finds the device in order.
+// and no call clears it. Each failure happens in a child process; another child then finds the device in order. With the argument
+// "assertion", only an assertion fails, and its message is on standard error.
 
 #include "check_cuda.h"
 #include <assert.h>
@@ -48,7 +49,14 @@ static int check(const Failure &failure) {
     return 0;
 }
 
-int main() {
+int main(int argc, char **argv) {
+    if (argc > 1) {
+        REQUIRE(strcmp(argv[1], "assertion") == 0);
+        CUDA(cudaMalloc(&device, 64));
+        assertion<<<1, 1>>>(device);
+        EXPECT(cudaDeviceSynchronize(), cudaErrorAssert);
+        return pass();
+    }
     for (const Failure &failure : failures) {
         pid_t pid = fork();
         REQUIRE(pid >= 0);

@@ -60,6 +60,17 @@ fn sizes_given_as_arguments_are_used() {
 }
 
 #[test]
+fn a_failed_assertion_says_what_and_where_as_cuda_does() {
+    let result = Run::vcuda(["run"])
+        .arg(program("sticky_errors"))
+        .arg("assertion")
+        .run();
+    result
+        .expect_pass("sticky_errors")
+        .expect_stderr("void assertion(int *): block: [0,0,0], thread: [0,0,0] Assertion `pointer == nullptr` failed.");
+}
+
+#[test]
 fn exit_in_another_thread_leaves_code_0() {
     passes("exit_without_cleanup", &["thread"]);
 }

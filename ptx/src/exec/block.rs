@@ -388,19 +388,7 @@ impl Block {
                 target,
             },
             Trouble::StackOverflow { limit, .. } => Fault::StackOverflow { place, limit },
-            Trouble::Assert {
-                file,
-                line,
-                function,
-                message,
-                ..
-            } => Fault::Assert {
-                place,
-                file,
-                line,
-                function,
-                message,
-            },
+            Trouble::Assert { assertion, .. } => Fault::Assert { place, assertion },
         }
     }
 

@@ -28,6 +28,19 @@ impl fmt::Display for Place {
     }
 }
 
+/// What `__assertfail` was told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Assertion {
+    /// The source file.
+    pub file: String,
+    /// The line in it.
+    pub line: u32,
+    /// The function in it.
+    pub function: String,
+    /// What does not hold.
+    pub message: String,
+}
+
 /// Why a kernel stopped before its end.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -72,21 +85,17 @@ pub enum Fault {
     },
     /// A device-side assertion failed.
     #[error(
-        "{file}:{line}: {function}: block: [{},{},{}], thread: [{},{},{}] Assertion `{message}` failed.",
+        "{}:{}: {}: block: [{},{},{}], thread: [{},{},{}] Assertion `{}` failed.",
+        .assertion.file, .assertion.line, .assertion.function,
         .place.block[0], .place.block[1], .place.block[2],
-        .place.thread[0], .place.thread[1], .place.thread[2]
+        .place.thread[0], .place.thread[1], .place.thread[2],
+        .assertion.message
     )]
     Assert {
         /// Where in the PTX, and in the grid.
         place: Place,
-        /// The source file.
-        file: String,
-        /// The line in it.
-        line: u32,
-        /// The function in it.
-        function: String,
-        /// What does not hold.
-        message: String,
+        /// What does not hold, and where in the source.
+        assertion: Box<Assertion>,
     },
     /// A barrier that can never complete.
     #[error("{place}: barrier {barrier} can never complete; {waiting}.")]
@@ -177,10 +186,7 @@ pub(crate) enum Trouble {
     },
     Assert {
         lane: u32,
-        file: String,
-        line: u32,
-        function: String,
-        message: String,
+        assertion: Box<Assertion>,
     },
 }
 

@@ -25,7 +25,7 @@ mod warp;
 pub(crate) mod window;
 
 pub(crate) use context::Context;
-pub use fault::{Fault, Place};
+pub use fault::{Assertion, Fault, Place};
 pub use grid::{Engine, Launch, Limits};
 pub use isa::Lanes;
 pub use system::Output;

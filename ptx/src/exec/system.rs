@@ -6,14 +6,17 @@
 use super::access::{illegal, local_fits, local_offset, local_read};
 use super::code::{Flow, Inst, LANES};
 use super::context::Context;
-use super::fault::Trouble;
+use super::fault::{Assertion, Trouble};
 use super::isa::handlers;
 use super::printf;
 use super::value::Value;
+use super::warp::SPIN_COST;
 use crate::parse::ast::Space;
 
 /// Text that is kept back until all lanes have printed.
 const BATCH: usize = 64 << 10;
+/// Text that takes as long to make as a backward jump's round of a loop.
+const BYTES_PER_JUMP: usize = 64;
 /// Bytes of each text of an assertion that are shown.
 const ASSERTION_LIMIT: u32 = 4096;
 
@@ -61,8 +64,10 @@ fn byte(cx: &mut Context<'_>, lane: usize, address: u64) -> Option<u8> {
 #[inline(always)]
 unsafe fn vprintf_body<const AVX: bool>(cx: &mut Context<'_>, inst: &Inst, mask: u32) -> Flow {
     let mut text = Vec::new();
+    let mut bytes = 0;
     let output = cx.output;
-    let write = |text: &mut Vec<u8>| {
+    let mut write = |text: &mut Vec<u8>| {
+        bytes += text.len();
         if let Some(output) = output
             && !text.is_empty()
         {
@@ -94,6 +99,9 @@ unsafe fn vprintf_body<const AVX: bool>(cx: &mut Context<'_>, inst: &Inst, mask:
         }
     }
     write(&mut text);
+    // Printing takes long: a turn must not, for it is only between turns that a launch is stopped.
+    let cost = i32::try_from(bytes / BYTES_PER_JUMP).unwrap_or(i32::MAX);
+    cx.budget = cx.budget.saturating_sub(cost).saturating_sub(SPIN_COST);
     Flow::Next
 }
 
@@ -119,10 +127,12 @@ unsafe fn assertfail_body<const AVX: bool>(cx: &mut Context<'_>, inst: &Inst, ma
     match (message, file, function) {
         (Ok(message), Ok(file), Ok(function)) => cx.fail(Trouble::Assert {
             lane: lane as u32,
-            file,
-            line,
-            function,
-            message,
+            assertion: Box::new(Assertion {
+                file,
+                line,
+                function,
+                message,
+            }),
         }),
         (Err(address), ..) | (_, Err(address), _) | (.., Err(address)) => {
             illegal(cx, lane, address, 1, "load", Space::Generic)
