@@ -15,6 +15,7 @@ mod convert;
 mod float;
 mod form;
 mod function;
+mod fuse;
 mod integer;
 mod memory;
 mod packed;
@@ -23,6 +24,7 @@ mod special;
 mod table;
 
 use crate::exec::Lanes;
+use crate::exec::chain::Chain;
 use crate::exec::code::{Code, FunctionCode, ParamRow, Row, Width};
 use crate::parse::ast::{Function, Operand, Statement};
 use crate::parse::{Module, Symbol};
@@ -67,6 +69,8 @@ pub(crate) struct Shared {
     /// A guard that is always true.
     pub always: (Row, u32),
     pub tables: Vec<Vec<u32>>,
+    /// Instructions that are executed together.
+    pub chains: Vec<Chain>,
     /// Parameters that are kept as rows, and the bytes of these.
     pub params: Vec<ParamRow>,
     pub param_rows: u32,
@@ -147,6 +151,7 @@ pub(crate) fn kernel(
         constants,
         always: (ones, 0),
         tables: Vec::new(),
+        chains: Vec::new(),
         params: Vec::new(),
         param_rows: 0,
         marks: vec![Mark::default(); module.names.len()],
@@ -215,6 +220,7 @@ pub(crate) fn kernel(
         &place,
         shared.constants,
         shared.tables,
+        shared.chains,
         callable,
         shared.params,
     );
@@ -283,6 +289,7 @@ fn link(
     place: &HashMap<usize, u32>,
     constants: Constants,
     mut tables: Vec<Vec<u32>>,
+    chains: Vec<Chain>,
     callable: Vec<Option<u32>>,
     params: Vec<ParamRow>,
 ) -> Code {
@@ -336,6 +343,7 @@ fn link(
         functions,
         callable,
         tables,
+        chains,
         params,
     }
 }
