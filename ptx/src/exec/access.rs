@@ -87,7 +87,7 @@ impl Place for InGlobal {
 }
 
 /// What the fast paths serve: whole warps whose addresses lie side by side, or are all equal.
-enum Whole {
+pub(crate) enum Whole {
     /// 32 values from this host address on.
     Contiguous(*mut u8),
     /// One value at this host address.
@@ -111,13 +111,26 @@ unsafe fn whole_warp<A: Address, P: Place, const AVX: bool>(
         let row = cx.row::<A>(inst.rows[4]);
         (row, *row, *row.add(1))
     };
-    let base = first.wide().wrapping_add(inst.imm as u64);
-    if base & (size as u64 - 1) != 0 {
-        return Whole::Other;
-    }
     let step = second == first.plus(size);
     // SAFETY: as above.
     if store && !step || !unsafe { A::regular::<AVX>(row, first, size, step) } {
+        return Whole::Other;
+    }
+    whole_at::<P>(cx, inst, first.wide(), size, step)
+}
+
+/// What lies at the addresses of a whole warp: `first` in all lanes or, with `step`, from there on
+/// side by side; before the offset of the instruction.
+#[inline(always)]
+pub(crate) fn whole_at<P: Place>(
+    cx: &mut Context<'_>,
+    inst: &Inst,
+    first: u64,
+    size: usize,
+    step: bool,
+) -> Whole {
+    let base = first.wrapping_add(inst.imm as u64);
+    if base & (size as u64 - 1) != 0 {
         return Whole::Other;
     }
     let len = if step { size * LANES } else { size } as u64;
@@ -316,7 +329,7 @@ pub(crate) fn local_offset(space: Space, addr: u64) -> Option<u64> {
 }
 
 #[inline(always)]
-unsafe fn load_body<T: Transfer, A: Address, P: Place, const AVX: bool>(
+pub(crate) unsafe fn load_body<T: Transfer, A: Address, P: Place, const AVX: bool>(
     cx: &mut Context<'_>,
     inst: &Inst,
     mask: u32,
@@ -325,36 +338,50 @@ unsafe fn load_body<T: Transfer, A: Address, P: Place, const AVX: bool>(
     // SAFETY: the lowering stage checked the widths of the rows; host addresses come from `locate`.
     unsafe {
         if mask == FULL && (P::KNOWN.is_some() || flags::elements(inst.aux) == 1) {
-            let d = cx.row::<T::Register>(inst.rows[0]);
-            match whole_warp::<A, P, AVX>(cx, inst, size, false) {
-                Whole::Contiguous(host) => {
-                    if AVX && size_of::<T::Register>() == size {
-                        copy_row(host, d.cast(), size * LANES);
-                    } else {
-                        for i in 0..LANES {
-                            *d.add(i) = T::widen(T::Memory::load(host.add(i * size)));
-                        }
-                    }
-                    return if P::KNOWN.is_some() {
-                        Flow::Next
-                    } else {
-                        finish_load(cx, inst)
-                    };
-                }
-                Whole::Equal(host) => {
-                    let value = T::widen(T::Memory::load(host));
-                    d.cast::<[T::Register; LANES]>().write([value; LANES]);
-                    return if P::KNOWN.is_some() {
-                        Flow::Next
-                    } else {
-                        finish_load(cx, inst)
-                    };
-                }
-                Whole::Other => {}
+            let whole = whole_warp::<A, P, AVX>(cx, inst, size, false);
+            if load_whole::<T, AVX>(cx, inst, whole) {
+                return if P::KNOWN.is_some() {
+                    Flow::Next
+                } else {
+                    finish_load(cx, inst)
+                };
             }
         }
         load_slowly::<T, A>(cx, inst, mask)
     }
+}
+
+/// Loads the values of a whole warp; false if they are not regular.
+///
+/// # Safety
+/// As for a handler; `whole` was made for this instruction.
+#[inline(always)]
+pub(crate) unsafe fn load_whole<T: Transfer, const AVX: bool>(
+    cx: &mut Context<'_>,
+    inst: &Inst,
+    whole: Whole,
+) -> bool {
+    let size = size_of::<T::Memory>();
+    // SAFETY: the lowering stage checked the widths of the rows; host addresses come from `locate`.
+    unsafe {
+        let d = cx.row::<T::Register>(inst.rows[0]);
+        match whole {
+            Whole::Contiguous(host) if AVX && size_of::<T::Register>() == size => {
+                copy_row(host, d.cast(), size * LANES);
+            }
+            Whole::Contiguous(host) => {
+                for i in 0..LANES {
+                    *d.add(i) = T::widen(T::Memory::load(host.add(i * size)));
+                }
+            }
+            Whole::Equal(host) => {
+                let value = T::widen(T::Memory::load(host));
+                d.cast::<[T::Register; LANES]>().write([value; LANES]);
+            }
+            Whole::Other => return false,
+        }
+    }
+    true
 }
 
 /// A load whose lanes are not all active, not all at one place, or that is a vector.
@@ -471,17 +498,34 @@ unsafe fn store_body<T: Transfer, A: Address, P: Place, const AVX: bool>(
                 || flags::elements(inst.aux) == 1 && inst.aux & flags::RELEASE == 0)
             && let Whole::Contiguous(host) = whole_warp::<A, P, AVX>(cx, inst, size, true)
         {
-            let values = cx.row::<T::Register>(inst.rows[0]);
-            if AVX && size_of::<T::Register>() == size {
-                copy_row(values.cast(), host, size * LANES);
-            } else {
-                for i in 0..LANES {
-                    T::narrow(*values.add(i)).store(host.add(i * size));
-                }
-            }
+            store_whole::<T, AVX>(cx, inst, host);
             return Flow::Next;
         }
         store_slowly::<T, A>(cx, inst, mask)
+    }
+}
+
+/// Stores the values of a whole warp side by side.
+///
+/// # Safety
+/// As for a handler; `host` comes from `locate`, for a whole row.
+#[inline(always)]
+pub(crate) unsafe fn store_whole<T: Transfer, const AVX: bool>(
+    cx: &mut Context<'_>,
+    inst: &Inst,
+    host: *mut u8,
+) {
+    let size = size_of::<T::Memory>();
+    // SAFETY: the caller vouches for the instruction and the address.
+    unsafe {
+        let values = cx.row::<T::Register>(inst.rows[0]);
+        if AVX && size_of::<T::Register>() == size {
+            copy_row(values.cast(), host, size * LANES);
+        } else {
+            for i in 0..LANES {
+                T::narrow(*values.add(i)).store(host.add(i * size));
+            }
+        }
     }
 }
 

@@ -5,6 +5,7 @@
 //! predicate is one 32-bit word with a bit per lane. An instruction names its rows by byte offsets
 //! from a few base addresses, and the function that executes it.
 
+use super::chain::Chain;
 use super::context::Context;
 use core::mem::size_of;
 
@@ -195,6 +196,8 @@ pub(crate) struct Code {
     pub callable: Vec<Option<u32>>,
     /// Jump tables of `brx.idx`.
     pub tables: Vec<Vec<u32>>,
+    /// Instructions that are executed together.
+    pub chains: Vec<Chain>,
     /// Parameters that are kept as rows.
     pub params: Vec<ParamRow>,
 }

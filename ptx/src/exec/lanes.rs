@@ -10,7 +10,7 @@ use super::isa::handlers;
 use core::array::from_fn;
 
 /// Lanes per piece.
-const PIECE: usize = 8;
+pub(crate) const PIECE: usize = 8;
 const FULL: u32 = u32::MAX;
 
 /// An operation of one operand.
@@ -54,7 +54,7 @@ pub(crate) trait Carry: 'static {
 /// # Safety
 /// `row` has 32 values of `T`, and `piece * PIECE` is below 32.
 #[inline(always)]
-unsafe fn piece<T: Copy>(row: *const T, piece: usize) -> [T; PIECE] {
+pub(crate) unsafe fn piece<T: Copy>(row: *const T, piece: usize) -> [T; PIECE] {
     // SAFETY: the caller vouches for it; an array of PIECE values has the alignment of one.
     unsafe { row.add(piece * PIECE).cast::<[T; PIECE]>().read() }
 }
@@ -64,7 +64,7 @@ unsafe fn piece<T: Copy>(row: *const T, piece: usize) -> [T; PIECE] {
 /// # Safety
 /// As for [`piece`].
 #[inline(always)]
-unsafe fn put<T: Copy>(row: *mut T, index: usize, mask: u32, values: [T; PIECE]) {
+pub(crate) unsafe fn put<T: Copy>(row: *mut T, index: usize, mask: u32, values: [T; PIECE]) {
     // SAFETY: the caller vouches for it.
     unsafe {
         let to = row.add(index * PIECE).cast::<[T; PIECE]>();
@@ -98,7 +98,11 @@ unsafe fn op1_body<O: Op1, const AVX: bool>(cx: &mut Context<'_>, inst: &Inst, m
 }
 
 #[inline(always)]
-unsafe fn op2_body<O: Op2, const AVX: bool>(cx: &mut Context<'_>, inst: &Inst, mask: u32) -> Flow {
+pub(crate) unsafe fn op2_body<O: Op2, const AVX: bool>(
+    cx: &mut Context<'_>,
+    inst: &Inst,
+    mask: u32,
+) -> Flow {
     // SAFETY: the lowering stage checked the widths of the rows.
     unsafe {
         let d = cx.row::<O::D>(inst.rows[0]);

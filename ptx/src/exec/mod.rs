@@ -8,8 +8,10 @@
 pub(crate) mod access;
 pub(crate) mod atomic;
 mod block;
+pub(crate) mod chain;
 pub(crate) mod code;
 pub(crate) mod collective;
+pub(crate) mod computed;
 mod context;
 pub(crate) mod control;
 pub(crate) mod fault;

@@ -314,6 +314,16 @@ fn choose(cx: &mut Context<'_>, rotate: bool) -> bool {
     true
 }
 
+/// What is rare is kept out of the loop, whose branches then are two comparisons.
+#[cold]
+#[inline(never)]
+fn stop(flow: Flow) -> Stop {
+    match flow {
+        Flow::Fault => Stop::Fault,
+        _ => Stop::Regroup,
+    }
+}
+
 /// Runs the chosen group.
 fn run(cx: &mut Context<'_>) -> Stop {
     let insts = cx.code.insts.as_slice();
@@ -341,8 +351,7 @@ fn run(cx: &mut Context<'_>) -> Stop {
                     }
                     pc = cx.pc;
                 }
-                Flow::Regroup => return Stop::Regroup,
-                Flow::Fault => return Stop::Fault,
+                other => return stop(other),
             }
         }
         // After the instruction, not before it: a group that was woken runs its own first.

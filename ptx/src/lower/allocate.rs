@@ -15,6 +15,9 @@ const EFFORT: usize = 1 << 27;
 /// A frame larger than this is refused.
 const FRAME: u64 = 16 << 20;
 
+/// The first and the last instruction of the life of a register; `(MAX, 0)` if it is not used.
+pub(crate) type Life = (u32, u32);
+
 /// What allocation needs to know of the control flow.
 pub(crate) struct Flow<'a> {
     /// Label number -> index of a draft.
@@ -31,11 +34,9 @@ pub(crate) struct Flow<'a> {
 pub(crate) fn allocate(
     drafts: &mut [Draft],
     widths: &[Width],
-    flow: &Flow<'_>,
-    always: Row,
+    lives: &[Life],
     header: u32,
 ) -> Result<u32, Refusal> {
-    let lives = lives(drafts, widths.len(), flow, always);
     let mut offsets = vec![0u32; widths.len()];
     let mut order: Vec<u32> = (0..widths.len() as u32)
         .filter(|&r| lives[r as usize].0 != u32::MAX)
@@ -107,10 +108,10 @@ fn accesses(
     (reads, writes, guarded)
 }
 
-/// For each register the first and last instruction of its life; (MAX, 0) if it is not used.
-fn lives(drafts: &[Draft], count: usize, flow: &Flow<'_>, always: Row) -> Vec<(u32, u32)> {
+/// The life of each register.
+pub(crate) fn lives(drafts: &[Draft], count: usize, flow: &Flow<'_>, always: Row) -> Vec<Life> {
     let mut lives = vec![(u32::MAX, 0u32); count];
-    let touch = |lives: &mut [(u32, u32)], register: u32, at: u32| {
+    let touch = |lives: &mut [Life], register: u32, at: u32| {
         let life = &mut lives[register as usize];
         life.0 = life.0.min(at);
         life.1 = life.1.max(at);
@@ -292,7 +293,7 @@ fn lives(drafts: &[Draft], count: usize, flow: &Flow<'_>, always: Row) -> Vec<(u
 }
 
 /// The fallback for what would take too long: whatever is used lives all the time.
-fn everywhere(mut lives: Vec<(u32, u32)>, end: usize) -> Vec<(u32, u32)> {
+fn everywhere(mut lives: Vec<Life>, end: usize) -> Vec<Life> {
     lives
         .iter_mut()
         .filter(|life| life.0 != u32::MAX)

@@ -31,6 +31,10 @@ fn output<const F: u8>(x: f32) -> f32 {
     }
 }
 
+/// Flags of the multiply-adds that are most common.
+pub(crate) const FMA: u8 = NEAREST;
+pub(crate) const FMA_FTZ: u8 = NEAREST | FTZ;
+
 const fn mode(flags: u8) -> u8 {
     flags & 3
 }

@@ -3,6 +3,7 @@
 
 use super::allocate;
 use super::builder::{Builder, Draft, Patch};
+use super::fuse::Fuser;
 use super::scope::{Binding, Scopes};
 use super::{Lowered, Mark, Refusal, Refused, Shared, control as lower_control, table};
 use crate::exec::code::Width;
@@ -164,7 +165,9 @@ pub(crate) fn lower(
         ends: &ends,
         table: &table,
     };
-    let frame_bytes = allocate::allocate(&mut drafts, &registers, &flow, always, header)
+    let lives = allocate::lives(&drafts, registers.len(), &flow, always);
+    Fuser::new(&drafts, &lives, &labels, always, lanes).fuse(&mut drafts, &mut shared.chains);
+    let frame_bytes = allocate::allocate(&mut drafts, &registers, &lives, header)
         .map_err(|why| refused(function.line, name, why))?;
     let local_bytes = u32::try_from(local_bytes.next_multiple_of(16)).unwrap_or(u32::MAX);
     Ok(Lowered {

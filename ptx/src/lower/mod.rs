@@ -15,6 +15,7 @@ mod convert;
 mod float;
 mod form;
 mod function;
+mod fuse;
 mod integer;
 mod memory;
 mod packed;
@@ -24,6 +25,7 @@ mod system;
 mod table;
 
 use crate::exec::Lanes;
+use crate::exec::chain::Chain;
 use crate::exec::code::{Code, FunctionCode, ParamRow, Row, Width};
 use crate::parse::ast::{Function, Operand, Statement};
 use crate::parse::{Module, Symbol};
@@ -68,6 +70,8 @@ pub(crate) struct Shared {
     /// A guard that is always true.
     pub always: (Row, u32),
     pub tables: Vec<Vec<u32>>,
+    /// Instructions that are executed together.
+    pub chains: Vec<Chain>,
     /// Parameters that are kept as rows, and the bytes of these.
     pub params: Vec<ParamRow>,
     pub param_rows: u32,
@@ -148,6 +152,7 @@ pub(crate) fn kernel(
         constants,
         always: (ones, 0),
         tables: Vec::new(),
+        chains: Vec::new(),
         params: Vec::new(),
         param_rows: 0,
         marks: vec![Mark::default(); module.names.len()],
@@ -216,6 +221,7 @@ pub(crate) fn kernel(
         &place,
         shared.constants,
         shared.tables,
+        shared.chains,
         callable,
         shared.params,
     );
@@ -284,6 +290,7 @@ fn link(
     place: &HashMap<usize, u32>,
     constants: Constants,
     mut tables: Vec<Vec<u32>>,
+    chains: Vec<Chain>,
     callable: Vec<Option<u32>>,
     params: Vec<ParamRow>,
 ) -> Code {
@@ -337,6 +344,7 @@ fn link(
         functions,
         callable,
         tables,
+        chains,
         params,
     }
 }

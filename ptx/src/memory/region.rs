@@ -158,7 +158,7 @@ impl Region {
     }
 
     /// The host address of `addr` if `len` bytes from there are valid; at most [`GRANULE`] bytes.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn locate(&self, addr: u64, len: u64) -> Option<*mut u8> {
         debug_assert!(len <= GRANULE);
         let offset = addr.wrapping_sub(self.base);

@@ -209,7 +209,7 @@ impl AddressSpace {
 
     /// The host address of `len` (at most 256) valid bytes at `addr`. O(1); used by kernels.
     /// `hint` remembers the region found last.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn locate(&self, addr: u64, len: u64, hint: &mut usize) -> Option<Span> {
         if let Some(region) = self.regions.get(*hint)
             && let Some(host) = region.locate(addr, len)
