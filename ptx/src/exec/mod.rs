@@ -17,6 +17,7 @@ pub(crate) mod control;
 pub(crate) mod fault;
 pub(crate) mod frame;
 mod grid;
+pub(crate) mod indexed;
 pub(crate) mod isa;
 pub(crate) mod lanes;
 pub(crate) mod special;

@@ -26,6 +26,7 @@ mod table;
 use crate::exec::Lanes;
 use crate::exec::chain::Chain;
 use crate::exec::code::{Code, FunctionCode, ParamRow, Row, Width};
+use crate::exec::indexed::Indexed;
 use crate::parse::ast::{Function, Operand, Statement};
 use crate::parse::{Module, Symbol};
 use builder::{Constants, Draft, Patch};
@@ -71,6 +72,7 @@ pub(crate) struct Shared {
     pub tables: Vec<Vec<u32>>,
     /// Instructions that are executed together.
     pub chains: Vec<Chain>,
+    pub indexed: Vec<Indexed>,
     /// Parameters that are kept as rows, and the bytes of these.
     pub params: Vec<ParamRow>,
     pub param_rows: u32,
@@ -152,6 +154,7 @@ pub(crate) fn kernel(
         always: (ones, 0),
         tables: Vec::new(),
         chains: Vec::new(),
+        indexed: Vec::new(),
         params: Vec::new(),
         param_rows: 0,
         marks: vec![Mark::default(); module.names.len()],
@@ -220,7 +223,7 @@ pub(crate) fn kernel(
         &place,
         shared.constants,
         shared.tables,
-        shared.chains,
+        (shared.chains, shared.indexed),
         callable,
         shared.params,
     );
@@ -289,7 +292,7 @@ fn link(
     place: &HashMap<usize, u32>,
     constants: Constants,
     mut tables: Vec<Vec<u32>>,
-    chains: Vec<Chain>,
+    (chains, indexed): (Vec<Chain>, Vec<Indexed>),
     callable: Vec<Option<u32>>,
     params: Vec<ParamRow>,
 ) -> Code {
@@ -344,6 +347,7 @@ fn link(
         callable,
         tables,
         chains,
+        indexed,
         params,
     }
 }
