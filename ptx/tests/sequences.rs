@@ -190,7 +190,8 @@ fn computed(access: &str, index: &str) -> Result<Vec<u32>, Fault> {
 
 #[test]
 fn computed_addresses_reach_what_they_name() {
-    let cases: [(&str, fn(usize) -> usize); 3] = [
+    type Word = fn(usize) -> usize;
+    let cases: [(&str, Word); 3] = [
         ("mov.u32 %r9, %r1;", |t| t),
         ("mov.u32 %r9, 9;", |_| 9),
         ("mul.lo.u32 %r9, %r1, 3;", |t| 3 * t),

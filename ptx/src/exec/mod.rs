@@ -3,7 +3,7 @@
 //!
 //! `grid` hands blocks to threads, `block` gives turns to warps, `warp` chooses which lanes of a
 //! warp run, and a handler (in `lanes`, `access`, `atomic`, `control`, `collective`) executes one
-//! instruction for them.
+//! instruction for them; one in `chain`, `computed` or `indexed` a sequence of instructions.
 
 pub(crate) mod access;
 pub(crate) mod atomic;

@@ -4,7 +4,8 @@
 //!
 //! A kernel is lowered together with all functions that it may call. `function` walks over the
 //! statements, `table` finds the row of an opcode, and the row's function (in `integer`, `float`,
-//! `convert`, `memory`, `control`, `collective`) writes the lowered instruction.
+//! `convert`, `memory`, `control`, `collective`) writes the lowered instruction. `fuse` then finds
+//! sequences that one handler can execute, and `allocate` gives registers their places.
 
 mod allocate;
 mod builder;
