@@ -190,7 +190,8 @@ fn computed(access: &str, index: &str) -> Result<Vec<u32>, Fault> {
 
 #[test]
 fn computed_addresses_reach_what_they_name() {
-    let cases: [(&str, fn(usize) -> usize); 3] = [
+    type Word = fn(usize) -> usize;
+    let cases: [(&str, Word); 3] = [
         ("mov.u32 %r9, %r1;", |t| t),
         ("mov.u32 %r9, 9;", |_| 9),
         ("mul.lo.u32 %r9, %r1, 3;", |t| 3 * t),
@@ -231,5 +232,66 @@ fn a_computed_address_out_of_bounds_faults_at_the_access() {
             }
             other => panic!("{other:?}"),
         }
+    }
+}
+
+/// `out[i] = in[i] - out[i]` for a 32-bit index, with offsets in bytes for the last two accesses.
+fn arrays(index: &str, loads: i32, store: i32, threads: u32) -> Result<Vec<u32>, Fault> {
+    let body = format!(
+        "ld.param.u64 %rd10, [in]; ld.param.u64 %rd11, [out]; {index} mul.wide.s32 %rd12, %r9, 4;
+        add.s64 %rd13, %rd10, %rd12; ld.global.u32 %r10, [%rd13+{loads}]; add.s64 %rd14, %rd12, %rd11;
+        ld.global.u32 %r11, [%rd14+{loads}]; sub.s32 %r12, %r10, %r11;
+        st.global.u32 [%rd14+{store}], %r12;"
+    );
+    run(&body, threads)
+}
+
+#[test]
+fn elements_at_consecutive_indices_are_each_threads_own() {
+    for threads in [31, 32] {
+        for (index, bytes) in [
+            ("mov.u32 %r9, %r1;", 0),
+            ("sub.s32 %r9, %r1, 16;", 64),
+            ("add.s32 %r9, %r1, 16;", -64),
+        ] {
+            let result = arrays(index, bytes, bytes, threads).unwrap();
+            for (t, &word) in result.iter().enumerate() {
+                let expected = if t < threads as usize { input()[t] } else { 0 };
+                assert_eq!(
+                    word, expected,
+                    "word {t} with {threads} threads and {index}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn elements_out_of_bounds_fault_at_their_access() {
+    let cases = [
+        (400, 0, 12, 28),
+        (0, 400, 14, 28),
+        (-4, 0, 12, 0),
+        (0, 512, 14, 0),
+    ];
+    for (loads, store, line, thread) in cases {
+        match arrays("mov.u32 %r9, %r1;", loads, store, 32) {
+            Err(Fault::IllegalAddress { place, .. }) => {
+                assert_eq!((place.line, place.thread[0]), (line, thread));
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[test]
+fn what_is_read_after_accesses_to_arrays_is_there() {
+    let body = "ld.param.u64 %rd10, [in]; mul.wide.u32 %rd12, %r1, 4; add.s64 %rd13, %rd10, %rd12;
+        ld.global.u32 %r10, [%rd13]; cvt.u32.u64 %r11, %rd12; sub.s64 %rd13, %rd13, %rd10; cvt.u32.u64 %r12, %rd13;
+        st.global.v4.u32 [%rd1], {%r10, %r11, %r12, %r1};";
+    let result = run(body, 32).unwrap();
+    for t in 0..32u32 {
+        let found = &result[4 * t as usize..][..4];
+        assert_eq!(found, [input()[t as usize], 4 * t, 4 * t, t]);
     }
 }

@@ -7,6 +7,7 @@
 
 use super::chain::Chain;
 use super::context::Context;
+use super::indexed::Indexed;
 use core::mem::size_of;
 
 /// Lanes of a warp.
@@ -198,6 +199,7 @@ pub(crate) struct Code {
     pub tables: Vec<Vec<u32>>,
     /// Instructions that are executed together.
     pub chains: Vec<Chain>,
+    pub indexed: Vec<Indexed>,
     /// Parameters that are kept as rows.
     pub params: Vec<ParamRow>,
 }

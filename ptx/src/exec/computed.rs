@@ -15,12 +15,61 @@ use core::array::from_fn;
 
 const FULL: u32 = u32::MAX;
 
+/// Adds whole rows, and says whether lane `i` of the sum is `first + i * size` for all lanes, or
+/// `first` without `step`.
+///
+/// # Safety
+/// All rows have 32 values, and are the same or do not overlap. With `AVX`, the host has AVX2.
+#[inline(always)]
+unsafe fn sums<const AVX: bool>(
+    d: *mut u64,
+    a: *const u64,
+    b: *const u64,
+    first: u64,
+    size: usize,
+    step: bool,
+) -> bool {
+    let keep = if step { u64::MAX } else { 0 };
+    #[cfg(target_arch = "x86_64")]
+    if AVX {
+        use core::arch::x86_64::*;
+        let offsets: [u64; LANES] = from_fn(|i| (i * size) as u64);
+        // SAFETY: the caller vouches for the host and the rows, of 8 vectors each.
+        unsafe {
+            let (base, keep) = (
+                _mm256_set1_epi64x(first as i64),
+                _mm256_set1_epi64x(keep as i64),
+            );
+            let mut different = _mm256_setzero_si256();
+            for at in (0..LANES).step_by(4) {
+                let a = _mm256_loadu_si256(a.add(at).cast());
+                let b = _mm256_loadu_si256(b.add(at).cast());
+                let offset = _mm256_loadu_si256(offsets.as_ptr().add(at).cast());
+                let sum = _mm256_add_epi64(a, b);
+                _mm256_storeu_si256(d.add(at).cast(), sum);
+                let expected = _mm256_add_epi64(base, _mm256_and_si256(offset, keep));
+                different = _mm256_or_si256(different, _mm256_xor_si256(sum, expected));
+            }
+            return _mm256_testz_si256(different, different) != 0;
+        }
+    }
+    let mut regular = true;
+    for i in 0..LANES {
+        // SAFETY: the caller vouches for the rows.
+        let sum = unsafe { (*a.add(i)).wrapping_add(*b.add(i)) };
+        regular &= sum == first.wrapping_add((i * size) as u64 & keep);
+        // SAFETY: as above.
+        unsafe { *d.add(i) = sum };
+    }
+    regular
+}
+
 /// Adds; for a whole warp with regular sums, the instruction that follows and where its values are.
 ///
 /// # Safety
 /// As for the handler of a 64-bit addition that an access of `size` bytes follows.
 #[inline(always)]
-unsafe fn add<'a>(
+unsafe fn add<'a, const AVX: bool>(
     cx: &mut Context<'a>,
     inst: &Inst,
     mask: u32,
@@ -39,18 +88,7 @@ unsafe fn add<'a>(
         let first = (*a).wrapping_add(*b);
         let second = (*a.add(1)).wrapping_add(*b.add(1));
         let step = second == first.wrapping_add(size as u64);
-        let keep = if step { u64::MAX } else { 0 };
-        let mut different = [0; PIECE];
-        for p in 0..LANES / PIECE {
-            let (a, b) = (piece(a, p), piece(b, p));
-            let sum: [u64; PIECE] = from_fn(|i| a[i].wrapping_add(b[i]));
-            put(d, p, FULL, sum);
-            different = from_fn(|i| {
-                let offset = ((p * PIECE + i) * size) as u64;
-                different[i] | sum[i] ^ first.wrapping_add(offset & keep)
-            });
-        }
-        if different.iter().fold(0, |all, one| all | one) != 0 {
+        if !sums::<AVX>(d, a, b, first, size, step) {
             return None;
         }
         let next = cx.code.insts.get(cx.pc as usize + 1)?;
@@ -67,7 +105,7 @@ unsafe fn add_load_body<T: Transfer, const AVX: bool>(
 ) -> Flow {
     // SAFETY: the lowering stage chose this handler for such an addition and load.
     unsafe {
-        if let Some((load, whole)) = add(cx, inst, mask, size_of::<T::Memory>())
+        if let Some((load, whole)) = add::<AVX>(cx, inst, mask, size_of::<T::Memory>())
             && load_whole::<T, AVX>(cx, load, whole)
         {
             cx.pc += 2;
@@ -85,7 +123,8 @@ unsafe fn add_store_body<T: Transfer, const AVX: bool>(
 ) -> Flow {
     // SAFETY: the lowering stage chose this handler for such an addition and store.
     unsafe {
-        if let Some((store, Whole::Contiguous(host))) = add(cx, inst, mask, size_of::<T::Memory>())
+        if let Some((store, Whole::Contiguous(host))) =
+            add::<AVX>(cx, inst, mask, size_of::<T::Memory>())
         {
             store_whole::<T, AVX>(cx, store, host);
             cx.pc += 2;

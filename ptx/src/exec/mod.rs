@@ -2,8 +2,9 @@
 //! Execution: runs the lowered code of a kernel for a grid of thread blocks.
 //!
 //! `grid` hands blocks to threads, `block` gives turns to warps, `warp` chooses which lanes of a
-//! warp run, and a handler (in `lanes`, `access`, `atomic`, `control`, `collective`, `system`) executes one
-//! instruction for them.
+//! warp run, and a handler (in `lanes`, `access`, `atomic`, `control`, `collective`, `system`)
+//! executes one instruction for them; one in `chain`, `computed` or `indexed` a sequence of
+//! instructions.
 
 pub(crate) mod access;
 pub(crate) mod atomic;
@@ -17,6 +18,7 @@ pub(crate) mod control;
 pub(crate) mod fault;
 pub(crate) mod frame;
 mod grid;
+pub(crate) mod indexed;
 pub(crate) mod isa;
 pub(crate) mod lanes;
 mod printf;

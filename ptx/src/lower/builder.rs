@@ -36,6 +36,8 @@ pub(crate) struct Draft {
     /// Which rows it writes.
     pub defs: u8,
     pub patch: Patch,
+    /// It only computes: reads rows, writes a row, and goes on to the next.
+    pub pure: bool,
     pub line: u32,
 }
 
@@ -194,6 +196,7 @@ impl<'a> Builder<'a> {
             inst,
             defs,
             patch: Patch::None,
+            pure: false,
             line: self.line,
         });
         let last = self.drafts.len() - 1;
@@ -245,7 +248,7 @@ impl<'a> Builder<'a> {
     fn plain1<O: Op1>(&mut self, run: Handler, d: &Operand, a: &Operand) -> Result<(), Refusal> {
         let a = self.source(a, Width::of::<O::A>())?;
         let d = self.destination(d, Width::of::<O::D>())?;
-        self.emit(run, &[d, a], &[0], 0, 0);
+        self.emit(run, &[d, a], &[0], 0, 0).pure = true;
         Ok(())
     }
 
@@ -259,7 +262,7 @@ impl<'a> Builder<'a> {
         let a = self.source(a, Width::of::<O::A>())?;
         let b = self.source(b, Width::of::<O::B>())?;
         let d = self.destination(d, Width::of::<O::D>())?;
-        self.emit(run, &[d, a, b], &[0], 0, 0);
+        self.emit(run, &[d, a, b], &[0], 0, 0).pure = true;
         Ok(())
     }
 
@@ -275,7 +278,7 @@ impl<'a> Builder<'a> {
         let b = self.source(b, Width::of::<O::B>())?;
         let c = self.source(c, Width::of::<O::C>())?;
         let d = self.destination(d, Width::of::<O::D>())?;
-        self.emit(run, &[d, a, b, c], &[0], 0, 0);
+        self.emit(run, &[d, a, b, c], &[0], 0, 0).pure = true;
         Ok(())
     }
 

@@ -166,7 +166,9 @@ pub(crate) fn lower(
         table: &table,
     };
     let lives = allocate::lives(&drafts, registers.len(), &flow, always);
-    Fuser::new(&drafts, &lives, &labels, always, lanes).fuse(&mut drafts, &mut shared.chains);
+    Fuser::new(&drafts, &lives, &labels, always, lanes)
+        .fuse(&mut drafts, shared)
+        .map_err(|why| refused(function.line, name, why))?;
     let frame_bytes = allocate::allocate(&mut drafts, &registers, &lives, header)
         .map_err(|why| refused(function.line, name, why))?;
     let local_bytes = u32::try_from(local_bytes.next_multiple_of(16)).unwrap_or(u32::MAX);

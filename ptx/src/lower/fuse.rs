@@ -7,12 +7,14 @@
 use super::allocate::Life;
 use super::builder::{Draft, Patch};
 use super::float::{FMA, FMA_FTZ, FmaF32};
-use super::integer::Add64;
+use super::integer::{Add64, MulWideS32, MulWideU32};
+use super::{Refusal, Shared};
 use crate::exec::Lanes;
 use crate::exec::access::{InGlobal, InShared, load, store};
 use crate::exec::chain::{self, Chain, Product, REACH, STEP, chain};
-use crate::exec::code::{Base, Handler, Row};
+use crate::exec::code::{Base, Handler, LANES, Row, Width};
 use crate::exec::computed::{add_load, add_store};
+use crate::exec::indexed::{ARRAYS, Indexed, Item, Scale, indexed};
 use crate::exec::lanes::{op2, op3};
 use crate::exec::value::{U32Word, U64Double};
 
@@ -23,6 +25,31 @@ impl<const F: u8> Product for Fma<F> {
     type Add = FmaF32<F>;
 }
 
+/// An unsigned index.
+struct Unsigned;
+/// A signed index.
+struct Signed;
+
+impl Scale for Unsigned {
+    type Multiply = MulWideU32;
+    #[inline(always)]
+    fn widen(first: u32) -> Option<u64> {
+        first.checked_add(LANES as u32).map(|_| first.into())
+    }
+}
+
+impl Scale for Signed {
+    type Multiply = MulWideS32;
+    #[inline(always)]
+    fn widen(first: u32) -> Option<u64> {
+        let first = first as i32;
+        first.checked_add(LANES as i32).map(|_| first as i64 as u64)
+    }
+}
+
+/// Instructions after the multiplication of an index that are looked at.
+const ITEMS: usize = 24;
+
 /// What the search needs to know of a function before its registers are allocated.
 pub(crate) struct Fuser<'a> {
     lives: &'a [Life],
@@ -32,6 +59,8 @@ pub(crate) struct Fuser<'a> {
     load: Handler,
     /// The handlers of multiply-adds, and those of chains of them.
     products: [(Handler, Handler); 2],
+    /// The handlers of multiplications of an index, alone and with the accesses that follow.
+    scales: [(Handler, Handler); 2],
     /// The handler of an addition of addresses.
     add: Handler,
     /// The handlers of accesses to global memory, and of an addition before them.
@@ -61,6 +90,10 @@ impl Fuser<'_> {
                 (op3::<FmaF32<FMA>>(lanes), chain::<Fma<FMA>>(lanes)),
                 (op3::<FmaF32<FMA_FTZ>>(lanes), chain::<Fma<FMA_FTZ>>(lanes)),
             ],
+            scales: [
+                (op2::<MulWideU32>(lanes), indexed::<Unsigned>(lanes)),
+                (op2::<MulWideS32>(lanes), indexed::<Signed>(lanes)),
+            ],
             add: op2::<Add64>(lanes),
             accesses: [
                 (
@@ -84,9 +117,19 @@ impl Fuser<'_> {
     }
 
     /// Gives the first instructions of all sequences their handlers.
-    pub fn fuse(&self, drafts: &mut [Draft], chains: &mut Vec<Chain>) {
+    pub fn fuse(&self, drafts: &mut [Draft], shared: &mut Shared) -> Result<(), Refusal> {
+        let sizes = [
+            (shared.constants.spread(Width::Word, 4)?, 4),
+            (shared.constants.spread(Width::Word, 8)?, 8),
+        ];
         let mut at = 0;
         while at < drafts.len() {
+            if let Some((indexed, handler)) = self.indexed(drafts, at, sizes) {
+                let inst = &mut drafts[at].inst;
+                inst.run = handler;
+                inst.aux |= chain::number(shared.indexed.len() as u32);
+                shared.indexed.push(indexed);
+            }
             if let Some(handler) = self.computed(drafts, at) {
                 drafts[at].inst.run = handler;
                 at += 2;
@@ -98,16 +141,102 @@ impl Fuser<'_> {
             };
             let inst = &mut drafts[at].inst;
             inst.run = handler;
-            inst.aux |= chain::number(chains.len() as u32);
+            inst.aux |= chain::number(shared.chains.len() as u32);
             at += STEP * chain.steps.len();
-            chains.push(chain);
+            shared.chains.push(chain);
         }
+        Ok(())
     }
 
     /// Whether a register holds nothing of interest outside of these instructions.
     fn private(&self, row: Row, first: usize, last: usize) -> bool {
         row.base() == Base::Frame as usize
             && self.lives.get(row.offset()) == Some(&(first as u32, last as u32))
+    }
+
+    /// The accesses to arrays that follow a multiplication of an index.
+    fn indexed(
+        &self,
+        drafts: &[Draft],
+        start: usize,
+        sizes: [(Row, usize); 2],
+    ) -> Option<(Indexed, Handler)> {
+        let same = core::ptr::fn_addr_eq::<Handler, Handler>;
+        let head = &drafts[start];
+        let (_, handler) = self
+            .scales
+            .into_iter()
+            .find(|(scale, _)| same(*scale, head.inst.run) && self.plain(head))?;
+        let (_, size) = sizes
+            .into_iter()
+            .find(|(row, _)| *row == head.inst.rows[2])?;
+        let [(load, _), (store, _)] = if size == 4 {
+            [self.accesses[0], self.accesses[2]]
+        } else {
+            [self.accesses[1], self.accesses[3]]
+        };
+        let scaled = head.inst.rows[0];
+        // Rows with the addresses of the arrays.
+        let mut arrays: Vec<Row> = Vec::new();
+        let mut items = Vec::new();
+        let mut useful = 0;
+        for (at, draft) in drafts.iter().enumerate().skip(start + 1).take(ITEMS) {
+            let inst = &draft.inst;
+            let [d, a, b] = [inst.rows[0], inst.rows[1], inst.rows[2]];
+            let ours = |row: &Row| *row == scaled || arrays.contains(row);
+            let of = |row: Row| arrays.iter().position(|array| *array == row);
+            if self.labelled[at] || !self.plain(draft) {
+                break;
+            }
+            if same(inst.run, self.add) && (a == scaled) != (b == scaled) {
+                let base = if a == scaled { b } else { a };
+                if base.base() != Base::Launch as usize || ours(&d) || arrays.len() == ARRAYS {
+                    break;
+                }
+                let array = arrays.len();
+                arrays.push(d);
+                items.push(Item::Base { array, base });
+            } else if (same(inst.run, load) || same(inst.run, store))
+                && !ours(&d)
+                && let Some(array) = of(inst.rows[4])
+            {
+                items.push(if same(inst.run, load) {
+                    Item::Load { array }
+                } else {
+                    Item::Store { array }
+                });
+                useful = items.len();
+            } else if draft.pure
+                && !inst.rows.iter().any(ours)
+                && !same(inst.run, self.add)
+                && !self.scales.iter().any(|(scale, _)| same(*scale, inst.run))
+            {
+                items.push(Item::Other);
+            } else {
+                break;
+            }
+        }
+        items.truncate(useful);
+        // Nobody else may read what is not written.
+        let last = |row: Row, first: usize| {
+            let (begin, end) = *self.lives.get(row.offset())?;
+            let end = (end as usize).checked_sub(start + 1)?;
+            let inside =
+                row.base() == Base::Frame as usize && begin as usize == first && end < items.len();
+            inside.then_some(end)
+        };
+        let mut indexed = Indexed {
+            size,
+            last_index: last(scaled, start)?,
+            last_address: [0; ARRAYS],
+            items: items.clone(),
+        };
+        for (i, item) in items.iter().enumerate() {
+            if let Item::Base { array, .. } = *item {
+                indexed.last_address[array] = last(arrays[array], start + 1 + i)?;
+            }
+        }
+        Some((indexed, handler))
     }
 
     /// The handler for an addition whose result is the address of the next instruction.

@@ -4,7 +4,8 @@
 //!
 //! A kernel is lowered together with all functions that it may call. `function` walks over the
 //! statements, `table` finds the row of an opcode, and the row's function (in `integer`, `float`,
-//! `convert`, `memory`, `control`, `collective`) writes the lowered instruction.
+//! `convert`, `memory`, `control`, `collective`) writes the lowered instruction. `fuse` then finds
+//! sequences that one handler can execute, and `allocate` gives registers their places.
 
 mod allocate;
 mod builder;
@@ -27,6 +28,7 @@ mod table;
 use crate::exec::Lanes;
 use crate::exec::chain::Chain;
 use crate::exec::code::{Code, FunctionCode, ParamRow, Row, Width};
+use crate::exec::indexed::Indexed;
 use crate::parse::ast::{Function, Operand, Statement};
 use crate::parse::{Module, Symbol};
 use builder::{Constants, Draft, Patch};
@@ -72,6 +74,7 @@ pub(crate) struct Shared {
     pub tables: Vec<Vec<u32>>,
     /// Instructions that are executed together.
     pub chains: Vec<Chain>,
+    pub indexed: Vec<Indexed>,
     /// Parameters that are kept as rows, and the bytes of these.
     pub params: Vec<ParamRow>,
     pub param_rows: u32,
@@ -153,6 +156,7 @@ pub(crate) fn kernel(
         always: (ones, 0),
         tables: Vec::new(),
         chains: Vec::new(),
+        indexed: Vec::new(),
         params: Vec::new(),
         param_rows: 0,
         marks: vec![Mark::default(); module.names.len()],
@@ -221,7 +225,7 @@ pub(crate) fn kernel(
         &place,
         shared.constants,
         shared.tables,
-        shared.chains,
+        (shared.chains, shared.indexed),
         callable,
         shared.params,
     );
@@ -290,7 +294,7 @@ fn link(
     place: &HashMap<usize, u32>,
     constants: Constants,
     mut tables: Vec<Vec<u32>>,
-    chains: Vec<Chain>,
+    (chains, indexed): (Vec<Chain>, Vec<Indexed>),
     callable: Vec<Option<u32>>,
     params: Vec<ParamRow>,
 ) -> Code {
@@ -345,6 +349,7 @@ fn link(
         callable,
         tables,
         chains,
+        indexed,
         params,
     }
 }
