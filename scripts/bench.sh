@@ -29,18 +29,21 @@ device() {
     cargo run --release --quiet -p vcuda-ptx --example bench
 }
 
+median() { sort -n | awk '{ v[NR] = $1 } END { print v[int((NR + 1) / 2)] }'; }
+
 record() {
-    say "Recording a program of 100,000 launches: seconds without, with, in turns"
-    local program=$(tests/build.sh many_launches)/many_launches i plain recorded
-    for i in 1 2 3 4 5; do
-        plain=$(seconds "$vcuda" run "$program" 100000)
+    say "A program of 100,000 launches: seconds without and with recording, in turns"
+    local program i
+    program=$(tests/build.sh many_launches)/many_launches
+    for i in 1 2 3 4 5 6 7; do
+        seconds "$vcuda" run "$program" 100000 >>"$work/plain"
         rm -f "$work/t.vcuda"
-        recorded=$(seconds "$vcuda" record -o "$work/t.vcuda" "$program" 100000)
-        echo "$plain $recorded"
-    done | sort -n | awk '{ print; p[NR] = $1; r[NR] = $2 } END {
-        n = asort_(r); printf "median: recording costs %.1f %%\n", 100 * (r[int((NR + 1) / 2)] / p[int((NR + 1) / 2)] - 1) }
-        function asort_(a,  i, j, t) { for (i = 1; i < NR; i++) for (j = i + 1; j <= NR; j++) if (a[j] < a[i]) { t = a[i]; a[i] = a[j]; a[j] = t } return NR }'
-    ls -l "$work/t.vcuda" | awk '{ print "trace: " $5 " bytes" }'
+        VCUDA_RECORD=$work/t.vcuda seconds "$vcuda" run "$program" 100000 >>"$work/recorded"
+    done
+    paste "$work/plain" "$work/recorded"
+    echo "$(median <"$work/plain") $(median <"$work/recorded")" \
+        | awk '{ printf "medians: %.3f s and %.3f s; recording costs %.1f %%\n", $1, $2, 100 * ($2 / $1 - 1) }'
+    echo "the trace has $(stat -c %s "$work/t.vcuda") bytes"
 }
 
 analyze() {
