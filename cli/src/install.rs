@@ -84,11 +84,15 @@ pub fn shims(library: &Path) -> anyhow::Result<PathBuf> {
 /// Adds shims for a program that is linked with libcudart under a name of its own, as Python wheels
 /// are (libcudart-53d54daa.so.12.6.68), and whose file is not there.
 pub fn add_shims_for(program: &Path, folder: &Path) -> anyhow::Result<()> {
+    if !program.is_file() {
+        // A name that is looked up on the PATH, or a mistake that starting it will show.
+        return Ok(());
+    }
     let mut options = Options::from_env();
     options.kernel_budget = 0;
     let reports = analyze(&[program], &options);
     let Some(report) = reports.first().and_then(|r| r.report()) else {
-        // A script, or a name that is looked up on the PATH.
+        // A script.
         return Ok(());
     };
     let to_make = report.libraries_to_make();

@@ -16,6 +16,7 @@ pub mod trace;
 
 use std::ffi::OsStr;
 use std::fs::File;
+use std::io::ErrorKind;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -236,10 +237,19 @@ impl Run {
                 Ok(())
             });
         }
-        let child = self
-            .command
-            .spawn()
-            .unwrap_or_else(|error| panic!("{:?} could not be started: {error}.", self.command));
+        let mut attempts = 0;
+        let child = loop {
+            match self.command.spawn() {
+                Ok(child) => break child,
+                // A test that runs at the same time has forked while this one had the program that
+                // it just copied open for writing; that is over in a moment.
+                Err(error) if error.kind() == ErrorKind::ExecutableFileBusy && attempts < 100 => {
+                    attempts += 1;
+                    std::thread::sleep(Duration::from_millis(20));
+                }
+                Err(error) => panic!("{:?} could not be started: {error}.", self.command),
+            }
+        };
         Running {
             what: format!("{:?}", self.command),
             child,
