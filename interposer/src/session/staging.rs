@@ -1,21 +1,26 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The staging area: chunks of the window through which pageable memory travels.
 
+use std::collections::VecDeque;
 use std::sync::atomic::Ordering;
 
-use parking_lot::Mutex;
+use parking_lot::{Condvar, Mutex, MutexGuard};
 use vcuda_protocol::layout::*;
 
-use super::{Session, wait_word};
+use super::{HEARTBEAT, Session, wait_word};
 use crate::Result;
 
-/// Which chunks this process holds. One that it posted to the worker is free again when the
-/// worker says so in the control memory.
-pub(super) struct Staging(Mutex<Chunks>);
+/// Which chunks this process holds. One that it lent to the worker is free again when the worker
+/// says so in the control memory.
+pub(super) struct Staging {
+    chunks: Mutex<Chunks>,
+    returned: Condvar,
+}
 
 struct Chunks {
     held: [bool; STAGING_CHUNKS],
-    next: usize,
+    /// Chunks that were lent, the oldest first. Those at the front may be free again.
+    lent: VecDeque<usize>,
 }
 
 /// One chunk, held by the calling thread.
@@ -28,37 +33,44 @@ fn busy_word(index: usize) -> usize {
     STAGING_BUSY + index * STAGING_BUSY_STRIDE
 }
 
+fn is_busy(session: &Session, index: usize) -> bool {
+    let word = session.control.u32(busy_word(index));
+    word.load(Ordering::Acquire) != 0
+}
+
 impl Staging {
     pub(super) fn new() -> Self {
-        Staging(Mutex::new(Chunks {
-            held: [false; STAGING_CHUNKS],
-            next: 0,
-        }))
+        Staging {
+            chunks: Mutex::new(Chunks {
+                held: [false; STAGING_CHUNKS],
+                lent: VecDeque::new(),
+            }),
+            returned: Condvar::new(),
+        }
     }
 
-    /// Takes the next chunk in turn; waits where all are in use.
+    /// Takes the first free chunk, so that few pages are touched; waits where all are in use.
     pub(super) fn take(&self, session: &'static Session) -> Result<Chunk> {
+        let mut chunks = self.chunks.lock();
         loop {
-            let mut chunks = self.0.lock();
-            let start = chunks.next;
-            let mut order = (0..STAGING_CHUNKS).map(|i| (start + i) % STAGING_CHUNKS);
-            let free = order.find(|&index| {
-                !chunks.held[index]
-                    && session
-                        .control
-                        .u32(busy_word(index))
-                        .load(Ordering::Acquire)
-                        == 0
-            });
+            while chunks.lent.front().is_some_and(|&i| !is_busy(session, i)) {
+                chunks.lent.pop_front();
+            }
+            let free = (0..STAGING_CHUNKS).find(|&i| !chunks.held[i] && !is_busy(session, i));
             if let Some(index) = free {
                 chunks.held[index] = true;
-                chunks.next = (index + 1) % STAGING_CHUNKS;
                 return Ok(Chunk { session, index });
             }
-            drop(chunks);
-            // Chunks are used in turn, so the next one is the first to be released.
-            wait_word(session, busy_word(start), 1)?;
-            std::thread::yield_now();
+            match chunks.lent.front().copied() {
+                // The worker releases them in about this order.
+                Some(oldest) => {
+                    MutexGuard::unlocked(&mut chunks, || wait_word(session, busy_word(oldest), 1))?;
+                }
+                None => {
+                    self.returned.wait_for(&mut chunks, HEARTBEAT);
+                    session.check_alive()?;
+                }
+            }
         }
     }
 }
@@ -81,6 +93,9 @@ impl Chunk {
             .control
             .u32(busy_word(self.index))
             .store(1, Ordering::Release);
+        let mut chunks = self.session.staging.chunks.lock();
+        chunks.lent.retain(|&i| i != self.index);
+        chunks.lent.push_back(self.index);
         self.index as u32
     }
 
@@ -95,6 +110,8 @@ impl Chunk {
 
 impl Drop for Chunk {
     fn drop(&mut self) {
-        self.session.staging.0.lock().held[self.index] = false;
+        let staging = &self.session.staging;
+        staging.chunks.lock().held[self.index] = false;
+        staging.returned.notify_one();
     }
 }
