@@ -61,6 +61,8 @@ fn await_change(
         if start.elapsed() >= SPIN {
             break;
         }
+        // Whoever makes it ready may be waiting for this processor.
+        std::thread::yield_now();
     }
     asleep.store(1, Ordering::Relaxed);
     // Orders the store before the last look, as the other side orders its change before its look

@@ -63,6 +63,8 @@ pub fn wait(
             std::hint::spin_loop();
         }
         if start.elapsed() < SPIN {
+            // Whoever answers may be waiting for this processor.
+            std::thread::yield_now();
             continue;
         }
         let seen = state.compare_exchange(PENDING, ASLEEP, Ordering::AcqRel, Ordering::Acquire);
