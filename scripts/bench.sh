@@ -15,7 +15,7 @@ vcuda=${CARGO_TARGET_DIR:-$PWD/target}/release/vcuda
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
-seconds() { local start=$EPOCHREALTIME; "$@" >/dev/null 2>&1; local end=$EPOCHREALTIME; awk "BEGIN { print $end - $start }"; }
+seconds() { local start=$EPOCHREALTIME; "$@" >/dev/null 2>&1 || true; local end=$EPOCHREALTIME; awk "BEGIN { print $end - $start }"; }
 
 calls() {
     say "Calls and copies through the ring (CPU device)"
@@ -49,9 +49,15 @@ record() {
 analyze() {
     say "vcuda analyze beside nm -D, on $1 ($(stat -c %s "$1") bytes)"
     local i
-    for i in 1 2 3 4 5; do
-        echo "$(seconds nm -D "$1") $(seconds "$vcuda" analyze "$1" || true)"
-    done | awk '{ print "nm -D " $1 " s, analyze " $2 " s"; n += $1; a += $2 } END { printf "analyze takes %.2f of nm -D\n", a / n }'
+    # The first reading of the file is the disk's affair.
+    "$vcuda" analyze "$1" >/dev/null || true
+    for i in 1 2 3 4 5 6 7; do
+        seconds nm -D "$1" >>"$work/nm"
+        seconds "$vcuda" analyze "$1" >>"$work/analyze" || true
+    done
+    paste "$work/nm" "$work/analyze"
+    echo "$(median <"$work/nm") $(median <"$work/analyze")" \
+        | awk '{ printf "medians: nm -D %.4f s, analyze %.4f s: %.2f of it\n", $1, $2, $2 / $1 }'
 }
 
 [ $# -gt 0 ] || set -- calls device record
