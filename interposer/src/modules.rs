@@ -265,12 +265,12 @@ pub(crate) unsafe fn image_at(image: *const c_void) -> Result<&'static [u8]> {
     let len = match (byte(0), byte(1)) {
         // The fat binary header: magic, version, header size, bytes after the header.
         (0x50, 0xed) if number(0, 4) == 0xba55_ed50 => number(6, 2).checked_add(number(8, 8)),
-        // ELF64: the section header table ends a cubin (gabi, "ELF header").
         // A wrapper as nvcc makes it leads to its fat binary.
         (0xb1, b'C') if number(0, 4) == u64::from(WRAPPER_MAGIC) => {
             // SAFETY: the data of a wrapper is a fat binary, which is no wrapper again.
             return unsafe { image_at(number(8, 8) as *const c_void) };
         }
+        // ELF64: the section header table ends a cubin (gabi, "ELF header").
         (0x7f, b'E') if number(0, 4) == 0x464c_457f => {
             let table = |offset, entry, count| {
                 number(offset, 8).checked_add(number(entry, 2) * number(count, 2))
