@@ -18,6 +18,9 @@ use crate::device::Kind;
 #[command(name = "vcuda", version, propagate_version = true)]
 #[command(after_help = "Environment:
   VCUDA_RECORD=FILE        record the program's CUDA calls to FILE
+  VCUDA_TRANSPORT=WAY      where the worker is: auto (default: the virtual machine's device if
+                           there is one, else this machine), local, device, device:PATH,
+                           unix:SOCKET
   VCUDA_WORKER=PATH        the vcuda command that serves as worker
   VCUDA_DEVICE=KIND        what executes commands: cpu (default) or null
   VCUDA_CPU_DEVICES=N      number of CPU devices (default 1)
@@ -35,6 +38,7 @@ pub enum Command {
     Replay(Replay),
     Trace(Trace),
     Shims(Shims),
+    Serve(Serve),
     Worker(Worker),
     /// Say what vcuda finds on this machine, and whether it works.
     ///
@@ -160,7 +164,7 @@ pub struct Shims {
     pub folder: PathBuf,
 }
 
-/// Execute one program's commands. libvcuda.so starts this by itself.
+/// Execute one program's commands. libvcuda.so and `vcuda serve` start this by themselves.
 ///
 /// Standard input is the Unix socket of the session.
 #[derive(Debug, Args)]
@@ -171,6 +175,62 @@ pub struct Worker {
     /// What executes the commands.
     #[arg(long, value_enum, default_value = "cpu", env = "VCUDA_DEVICE")]
     pub device: Kind,
+    /// The program runs in a virtual machine; the socket is the daemon's.
+    #[arg(long, hide = true, requires = "served")]
+    pub guest: bool,
+    /// A daemon started this: output goes to the program through the session.
+    #[arg(long, hide = true)]
+    pub served: bool,
+    /// Bytes of device memory that the program may have.
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    pub memory_limit: Option<u64>,
+    /// Record to a file in DIR.
+    #[arg(long, value_name = "DIR")]
+    pub record: Option<PathBuf>,
+}
+
+/// Serve programs in a virtual machine, or of this machine.
+///
+/// One worker process for each program executes its commands, so that what goes wrong in one stays
+/// there. Ctrl-C or SIGTERM ends the sessions and removes the sockets.
+#[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("socket").required(true).multiple(true))]
+pub struct Serve {
+    /// Serve the vcuda device of a virtual machine: the vhost-user socket that its monitor
+    /// connects to.
+    #[arg(long, value_name = "SOCKET", group = "socket")]
+    pub vhost_user: Option<PathBuf>,
+    /// Serve programs of this machine that run with VCUDA_TRANSPORT=unix:SOCKET.
+    #[arg(long, value_name = "SOCKET", group = "socket")]
+    pub unix: Option<PathBuf>,
+    /// What executes the commands.
+    #[arg(long, value_enum, default_value = "cpu", env = "VCUDA_DEVICE")]
+    pub device: Kind,
+    /// Bytes of device memory that each program may have, such as 512M or 8G.
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    pub memory_limit: Option<u64>,
+    /// Programs that may be served at once.
+    #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=4096))]
+    pub max_sessions: u32,
+    /// Record each program's calls to a file in DIR, without its help.
+    #[arg(long, value_name = "DIR")]
+    pub record: Option<PathBuf>,
+}
+
+/// A number of bytes: 4096, 512K, 512M, 8G, 1T.
+fn size(text: &str) -> Result<u64, String> {
+    let (digits, shift) = match text.as_bytes().last() {
+        Some(b'K' | b'k') => (&text[..text.len() - 1], 10),
+        Some(b'M' | b'm') => (&text[..text.len() - 1], 20),
+        Some(b'G' | b'g') => (&text[..text.len() - 1], 30),
+        Some(b'T' | b't') => (&text[..text.len() - 1], 40),
+        _ => (text, 0),
+    };
+    let number: Option<u64> = digits.parse().ok();
+    number
+        .and_then(|n| n.checked_mul(1 << shift))
+        .filter(|&n| n > 0)
+        .ok_or_else(|| format!("\"{text}\" is no size; sizes are like 4096, 512M or 8G"))
 }
 
 /// Print a shell's completion script.
@@ -193,5 +253,15 @@ mod tests {
     #[test]
     fn the_declaration_is_consistent() {
         super::Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn sizes_are_read_with_their_unit() {
+        assert_eq!(super::size("4096"), Ok(4096));
+        assert_eq!(super::size("512M"), Ok(512 << 20));
+        assert_eq!(super::size("8g"), Ok(8 << 30));
+        for wrong in ["", "M", "0", "-1", "1.5G", "99999999T", "8GB"] {
+            assert!(super::size(wrong).is_err(), "{wrong}");
+        }
     }
 }

@@ -18,10 +18,18 @@ pub enum Kind {
     Null,
 }
 
-/// The devices of one session, made for its window.
-pub fn make(kind: Kind, window: &Window) -> anyhow::Result<Vec<Arc<dyn Device>>> {
+/// The devices of one session, made for its window. Each has at most `memory` bytes, if given.
+pub fn make(
+    kind: Kind,
+    window: &Window,
+    memory: Option<u64>,
+) -> anyhow::Result<Vec<Arc<dyn Device>>> {
     Ok(match kind {
-        Kind::Cpu => CpuDevice::create(CpuOptions::from_env()?, Some(window))?,
+        Kind::Cpu => {
+            let mut options = CpuOptions::from_env()?;
+            options.memory = options.memory.min(memory.unwrap_or(u64::MAX));
+            CpuDevice::create(options, Some(window))?
+        }
         Kind::Null => vec![Arc::new(NullDevice::default())],
     })
 }

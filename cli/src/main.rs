@@ -9,6 +9,7 @@ mod document;
 mod install;
 mod replay;
 mod run;
+mod serve;
 mod trace;
 mod worker;
 
@@ -29,6 +30,7 @@ fn main() -> ExitCode {
         Command::Replay(args) => replay::replay(args),
         Command::Trace(args) => trace::trace(args),
         Command::Shims(args) => install::write_shims(&args.folder),
+        Command::Serve(args) => serve::serve(args),
         Command::Worker(args) => worker::worker(args),
         Command::Doctor => doctor::doctor(),
         Command::Completions(args) => document::completions(args),

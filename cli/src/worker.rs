@@ -3,13 +3,17 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::Context;
-use vcuda_protocol::layout;
+use vcuda_protocol::handshake::{Hello, Welcome};
+use vcuda_protocol::shared::SharedMemory;
+use vcuda_protocol::{layout, output};
 use vcuda_replayer::devices::Device;
+use vcuda_replayer::guest::Channel;
 use vcuda_replayer::recorder::{self, Existing};
 use vcuda_replayer::worker::{Guest, Hangup, serve};
 use vcuda_replayer::{Observer, Recorder, Window};
@@ -23,83 +27,191 @@ pub const KEEP: &str = "VCUDA_RECORD_KEEP";
 
 pub fn worker(args: Worker) -> anyhow::Result<ExitCode> {
     let socket = take_socket().context(
-        "A worker is started by libvcuda.so, with the session's socket as its standard input",
+        "A worker is started by libvcuda.so or `vcuda serve`, with the session's socket as its standard input",
     )?;
     if !args.foreground {
         detach()?;
     }
+    let (guest, program) = match args.guest {
+        true => guest(&args, socket)?,
+        false => local(&args, socket)?,
+    };
+    serve(guest).with_context(|| format!("The session of {program} is ended"))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Greets a client of this machine.
+fn local(args: &Worker, socket: UnixStream) -> anyhow::Result<(Guest, String)> {
     let greeting = accept(&socket)?;
     let prepared = (|| {
+        let hello = &greeting.hello;
         anyhow::ensure!(
-            greeting.hello.functions == vcuda_api::TABLE_HASH,
-            "The library and the worker have different lists of CUDA functions: they come from different builds. Install both from one build."
-        );
-        anyhow::ensure!(
-            greeting.hello.window_len > layout::STAGING_LEN,
+            hello.window_len > layout::STAGING_LEN,
             "The client's window of {} bytes has no room behind its staging area.",
-            greeting.hello.window_len
+            hello.window_len
         );
         let window = Window {
-            base: greeting.hello.window_base,
-            memory: greeting
-                .window
-                .map(Some(greeting.hello.window_base))?
-                .shared(),
+            base: hello.window_base,
+            memory: greeting.window.map(Some(hello.window_base))?.shared(),
+            backing: None,
         };
-        let devices = device::make(args.device, &window)?;
-        let observer = match &greeting.hello.record {
-            Some(path) => record(Path::new(path), &greeting.hello, &devices)
-                // The program did not ask for it, and runs as well without.
-                .inspect_err(|error| {
-                    say!(
-                        "{} The program goes on without a recording.",
-                        in_full(error)
-                    )
-                })
-                .ok(),
-            None => None,
-        };
-        Ok((
-            window,
-            devices,
-            observer,
-            greeting.control.map(None)?.shared(),
-        ))
+        let control = greeting.control.map(None)?.shared();
+        let (devices, observer) = prepare(args, hello, &window, &control)?;
+        Ok((window, control, devices, observer))
     })();
-    let (window, devices, observer, control) = match prepared {
+    let (window, control, devices, observer) = match prepared {
         Ok(prepared) => prepared,
         Err(error) => {
             greeting.refuse(&socket, in_full(&error))?;
-            return Ok(ExitCode::from(crate::FAILED));
+            return Err(error);
         }
     };
     greeting.welcome(&socket, devices.len() as u32)?;
-
     let hangup = Hangup::new();
-    std::thread::Builder::new()
-        .name("vcuda-hangup".into())
-        .spawn({
-            let hangup = hangup.clone();
-            move || {
-                wait_for_hangup(&socket);
-                hangup.hang_up();
-            }
-        })?;
-    serve(Guest {
+    beside({
+        let hangup = hangup.clone();
+        move || {
+            wait_for_hangup(&socket);
+            hangup.hang_up();
+        }
+    })?;
+    let guest = Guest {
         control,
         window,
         notify: Arc::new(Futex),
         devices,
         observer,
+        memory: None,
         hangup,
-    })
-    .with_context(|| format!("The session of {} is ended", greeting.hello.program))?;
-    Ok(ExitCode::SUCCESS)
+    };
+    Ok((guest, greeting.hello.program))
+}
+
+/// Greets a client in a virtual machine, by way of the daemon.
+fn guest(args: &Worker, socket: UnixStream) -> anyhow::Result<(Guest, String)> {
+    let mut channel = Channel::new(socket)?;
+    let greeted = channel.greeting()?;
+    let prepared = prepare(args, &greeted.hello, &greeted.window, &greeted.control);
+    let (devices, observer) = prepared.inspect_err(|error| {
+        let reason = in_full(error);
+        channel.welcome(&greeted, &Welcome::Refused { reason });
+    })?;
+    let accepted = Welcome::Accepted {
+        devices: devices.len() as u32,
+    };
+    channel.welcome(&greeted, &accepted);
+    let hangup = Hangup::new();
+    beside({
+        let hangup = hangup.clone();
+        move || channel.run(&hangup)
+    })?;
+    let guest = Guest {
+        control: greeted.control,
+        window: greeted.window,
+        notify: greeted.notify,
+        devices,
+        observer,
+        memory: Some(greeted.memory),
+        hangup,
+    };
+    Ok((guest, greeted.hello.program))
+}
+
+/// Runs what listens to the other side while the session is served.
+fn beside(listen: impl FnOnce() + Send + 'static) -> anyhow::Result<()> {
+    std::thread::Builder::new()
+        .name("vcuda-listen".into())
+        .spawn(listen)?;
+    Ok(())
+}
+
+type Prepared = (Vec<Arc<dyn Device>>, Option<Arc<dyn Observer>>);
+
+/// The devices of a session, and the recorder if there is to be one.
+fn prepare(
+    args: &Worker,
+    hello: &Hello,
+    window: &Window,
+    control: &SharedMemory,
+) -> anyhow::Result<Prepared> {
+    anyhow::ensure!(
+        hello.functions == vcuda_api::TABLE_HASH,
+        "The library and the worker have different lists of CUDA functions: they come from different builds. Install both from one build."
+    );
+    if args.served {
+        send_output_to(control.clone());
+    }
+    let devices = device::make(args.device, window, args.memory_limit)?;
+    let recording = match (&args.record, &hello.record) {
+        (Some(folder), _) => Some(recording_in(folder, hello)),
+        // A client of the daemon must not write files in its name.
+        (None, Some(_)) if args.served => {
+            say!(
+                "Recordings are made on the host here (`vcuda serve --record`), not by VCUDA_RECORD."
+            );
+            None
+        }
+        (None, Some(path)) => Some(path.into()),
+        (None, None) => None,
+    };
+    let observer = recording.and_then(|path| {
+        record(&path, args, hello, &devices)
+            // The program did not ask for it, and runs as well without.
+            .inspect_err(|error| {
+                say!(
+                    "{} The program goes on without a recording.",
+                    in_full(error)
+                )
+            })
+            .ok()
+    });
+    Ok((devices, observer))
+}
+
+/// How long kernels that print wait for a program that does not read what they print.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// What kernels print goes through the control memory, as this process does not have the program's
+/// standard output.
+fn send_output_to(control: SharedMemory) {
+    let one_at_a_time = Mutex::new(());
+    vcuda_transport::redirect(Box::new(move |channel, text| {
+        let _guard = one_at_a_time.lock().unwrap_or_else(|e| e.into_inner());
+        let late = Instant::now() + PATIENCE;
+        let mut rest = output::write(&control, channel, text);
+        while !rest.is_empty() && Instant::now() < late {
+            std::thread::sleep(Duration::from_millis(1));
+            rest = output::write(&control, channel, rest);
+        }
+    }));
+}
+
+/// A file for a session's recording, named by program, process and time.
+fn recording_in(folder: &Path, hello: &Hello) -> PathBuf {
+    let program = Path::new(&hello.program).file_name().unwrap_or_default();
+    let program: String = program
+        .to_string_lossy()
+        .chars()
+        .map(|c| {
+            if c.is_ascii_alphanumeric() || "._-".contains(c) {
+                c
+            } else {
+                '_'
+            }
+        })
+        .take(100)
+        .collect();
+    let time = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    let name = format!("{program}-{}-{}.vcuda", hello.pid, time.as_nanos());
+    folder.join(name)
 }
 
 fn record(
     path: &Path,
-    hello: &vcuda_protocol::handshake::Hello,
+    args: &Worker,
+    hello: &Hello,
     devices: &[Arc<dyn Device>],
 ) -> anyhow::Result<Arc<dyn Observer>> {
     let infos: Vec<_> = devices.iter().map(|d| d.info()).collect();
@@ -107,7 +219,10 @@ fn record(
         Some(_) => Existing::Keep,
         None => Existing::Replace,
     };
-    let properties = recorder::properties(hello, &infos);
+    let mut properties = recorder::properties(hello, &infos);
+    if !args.served {
+        recorder::add_arguments(&mut properties, hello.pid);
+    }
     let recorder = Recorder::create(path, hello.pid, existing, &properties)
         .with_context(|| format!("The recording {} cannot be written", path.display()))?;
     Ok(Arc::new(recorder))

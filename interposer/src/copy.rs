@@ -9,8 +9,9 @@ use vcuda_protocol::layout::{MAX_REPLY_DATA, STAGING_CHUNK_LEN};
 use vcuda_protocol::{Bytes, Command, Extent, Pitch, Place, Reply, Stream};
 
 use crate::contexts::unexpected;
+use crate::in_place::{self, Host};
 use crate::memory::{self, Memory, classify};
-use crate::session::{self, Chunk, Pending};
+use crate::session::{self, Chunk, Pending, Session};
 use crate::{Result, error, streams};
 
 /// `cudaMemcpyKind`
@@ -145,18 +146,45 @@ pub(crate) fn copy(
             if in_order && session.has_functions() {
                 session.call(&Command::StreamSynchronize { stream })?;
             }
+            if let Some(registered) = memory::registered_in_place(src.address, src.span(extent)) {
+                let copy = registered.copy(stream, Host::Source, dst.place(), src, extent);
+                return send(session, &copy, asynchronous);
+            }
+            if !asynchronous
+                && let Some(copied) =
+                    in_place::copy(session, stream, Host::Source, dst, src, extent)
+            {
+                return copied;
+            }
             upload(stream, dst, src, extent)?;
             match asynchronous {
                 true => Ok(()),
                 false => streams::order_upload(stream),
             }
         }
-        (false, true) => download(stream, dst, src, extent),
+        (false, true) => {
+            let session = session::get()?;
+            if let Some(registered) = memory::registered_in_place(dst.address, dst.span(extent)) {
+                let copy = registered.copy(stream, Host::Destination, src.place(), dst, extent);
+                return send(session, &copy, asynchronous);
+            }
+            match in_place::copy(session, stream, Host::Destination, src, dst, extent) {
+                Some(copied) => copied,
+                None => download(stream, dst, src, extent),
+            }
+        }
         (false, false) => {
             session::get()?.call(&Command::StreamSynchronize { stream })?;
             host_copy(dst, src, extent);
             Ok(())
         }
+    }
+}
+
+fn send(session: &'static Session, command: &Command, asynchronous: bool) -> Result<()> {
+    match asynchronous {
+        true => session.post(command),
+        false => session.call(command).map(drop),
     }
 }
 

@@ -18,6 +18,7 @@ mod driver;
 mod entry;
 mod error;
 mod host_functions;
+mod in_place;
 mod launch;
 mod launch_attributes;
 mod libraries;

@@ -11,6 +11,7 @@ use parking_lot::{Mutex, RwLock};
 use vcuda_protocol::{Command, DeviceInfo, HostMemory, MemoryInfo, Reply, Stream, layout};
 
 use crate::contexts::{self, Device};
+use crate::in_place::{self, Registered};
 use crate::session::{self, Session, heap::Heap};
 use crate::{Result, error};
 
@@ -289,10 +290,10 @@ static HOST: OnceLock<HostWindow> = OnceLock::new();
 
 fn host_window(session: &'static Session) -> &'static HostWindow {
     HOST.get_or_init(|| {
-        let len = session.window.shared().len() as u64;
+        let len = session.window.len() as u64;
         let free = len - layout::STAGING_LEN;
         HostWindow {
-            base: session.window.address(),
+            base: session.window_base,
             len,
             heap: Mutex::new(HostHeap {
                 offsets: Heap::new(layout::STAGING_LEN, free, PAGE, free.min(physical_memory())),
@@ -300,6 +301,11 @@ fn host_window(session: &'static Session) -> &'static HostWindow {
             }),
         }
     })
+}
+
+/// Bytes of the pages that `len` bytes take.
+fn pages(len: u64) -> u64 {
+    len.max(1).next_multiple_of(PAGE)
 }
 
 /// The machine's memory: what is beyond it cannot be pinned.
@@ -328,8 +334,13 @@ pub(crate) fn allocate_host(
     let host = host_window(session);
     let mut heap = host.heap.lock();
     let offset = heap.offsets.allocate(size).ok_or(error::OUT_OF_MEMORY)?;
+    let backed = pages(size);
+    session.back(offset, backed).inspect_err(|_| {
+        heap.offsets.free(offset);
+    })?;
     let command = Command::HostAlloc { kind, offset, size };
     session.post(&command).inspect_err(|_| {
+        session.discard(offset, backed);
         heap.offsets.free(offset);
     })?;
     heap.blocks.push(HostBlock {
@@ -400,7 +411,7 @@ pub(crate) fn free_host(address: u64, kind: HostMemory) -> Result<()> {
 fn give_back(session: &Session, host: &HostWindow, offset: u64) {
     let mut heap = host.heap.lock();
     if let Some((_, len)) = heap.offsets.find(offset) {
-        session.discard(offset, len.next_multiple_of(PAGE));
+        session.discard(offset, pages(len));
         heap.offsets.free(offset);
     }
 }
@@ -409,13 +420,16 @@ fn give_back(session: &Session, host: &HostWindow, offset: u64) {
 pub(crate) fn with_bytes_in_window<R>(bytes: &[u8], f: impl FnOnce(u64) -> Result<R>) -> Result<R> {
     let session = session::get()?;
     let host = host_window(session);
-    let offset = host
-        .heap
-        .lock()
-        .offsets
-        .allocate(bytes.len() as u64)
-        .ok_or(error::OUT_OF_MEMORY)?;
-    let written = session.window.shared().write(offset as usize, bytes);
+    let len = bytes.len() as u64;
+    let offset = {
+        let mut heap = host.heap.lock();
+        let offset = heap.offsets.allocate(len).ok_or(error::OUT_OF_MEMORY)?;
+        session.back(offset, pages(len)).inspect_err(|_| {
+            heap.offsets.free(offset);
+        })?;
+        offset
+    };
+    let written = session.window.write(offset as usize, bytes);
     let result = match written {
         true => f(offset),
         false => Err(error::UNKNOWN),
@@ -424,24 +438,44 @@ pub(crate) fn with_bytes_in_window<R>(bytes: &[u8], f: impl FnOnce(u64) -> Resul
     result
 }
 
-/// Host memory that the program registered (`cudaHostRegister`): it stays where it is, and copies
-/// to and from it go through the staging area like those of any pageable memory.
-static REGISTERED: Mutex<Vec<(u64, u64, u32)>> = Mutex::new(Vec::new());
+/// Host memory that the program registered (`cudaHostRegister`). It stays where it is. In a virtual
+/// machine its pages are pinned and known to the worker; on one machine, copies to and from it go
+/// through the staging area like those of any pageable memory.
+struct RegisteredRange {
+    start: u64,
+    len: u64,
+    flags: u32,
+    in_place: Option<Registered>,
+}
 
-pub(crate) fn register(address: u64, len: u64, flags: u32) -> Result<()> {
-    if address == 0 || len == 0 || address.checked_add(len).is_none() {
+static REGISTERED: Mutex<Vec<RegisteredRange>> = Mutex::new(Vec::new());
+
+impl RegisteredRange {
+    fn holds(&self, address: u64) -> bool {
+        address.wrapping_sub(self.start) < self.len
+    }
+}
+
+pub(crate) fn register(start: u64, len: u64, flags: u32) -> Result<()> {
+    if start == 0 || len == 0 || start.checked_add(len).is_none() {
         return Err(error::INVALID_VALUE);
     }
-    if !matches!(classify(address), Memory::Pageable) {
+    if !matches!(classify(start), Memory::Pageable) {
         return Err(error::HOST_MEMORY_ALREADY_REGISTERED);
     }
+    let session = session::get()?;
     let mut registered = REGISTERED.lock();
-    let overlaps =
-        |&(start, size, _): &(u64, u64, u32)| address < start + size && start < address + len;
+    let overlaps = |r: &RegisteredRange| start < r.start + r.len && r.start < start + len;
     if registered.iter().any(overlaps) {
         return Err(error::HOST_MEMORY_ALREADY_REGISTERED);
     }
-    registered.push((address, len, flags));
+    let in_place = in_place::register(session, start, len)?;
+    registered.push(RegisteredRange {
+        start,
+        len,
+        flags,
+        in_place,
+    });
     Ok(())
 }
 
@@ -452,17 +486,28 @@ pub(crate) fn unregister(address: u64) -> Result<()> {
     let mut registered = REGISTERED.lock();
     let found = registered
         .iter()
-        .position(|&(start, ..)| start == address)
+        .position(|r| r.start == address)
         .ok_or(error::HOST_MEMORY_NOT_REGISTERED)?;
-    registered.swap_remove(found);
-    Ok(())
+    let range = registered.swap_remove(found);
+    match range.in_place {
+        Some(in_place) => in_place.unregister(session::get()?),
+        None => Ok(()),
+    }
 }
 
 /// The registered range that holds `address`: start, length, flags.
 pub(crate) fn registered(address: u64) -> Option<(u64, u64, u32)> {
     let registered = REGISTERED.lock();
-    registered
+    let found = registered.iter().find(|r| r.holds(address))?;
+    Some((found.start, found.len, found.flags))
+}
+
+/// The registered memory that holds `span` bytes from `address` on, where the worker knows it.
+pub(crate) fn registered_in_place(address: u64, span: Option<u64>) -> Option<Registered> {
+    let last = address.checked_add(span?.checked_sub(1)?)?;
+    let registered = REGISTERED.lock();
+    let found = registered
         .iter()
-        .copied()
-        .find(|&(start, len, _)| address.wrapping_sub(start) < len)
+        .find(|r| r.holds(address) && r.holds(last))?;
+    found.in_place
 }

@@ -28,6 +28,11 @@ pub const STICKY_ERRORS: usize = 0x140;
 /// takes it.
 pub const PENDING_ERRORS: usize = 0x180;
 
+/// u64, written by the worker: bytes ever written to the output ring.
+pub const OUTPUT_TAIL: usize = 0x1c0;
+/// u64, written by the client: bytes ever read from the output ring.
+pub const OUTPUT_HEAD: usize = 0x200;
+
 /// u32 for each staging chunk: 1 while a posted command still needs it; the host sets 0 and wakes.
 pub const STAGING_BUSY: usize = 0x400;
 pub const STAGING_BUSY_STRIDE: usize = 64;
@@ -37,28 +42,42 @@ pub const STAGING_CHUNK_LEN: u64 = 4 << 20;
 pub const STAGING_LEN: u64 = STAGING_CHUNKS as u64 * STAGING_CHUNK_LEN;
 
 pub const SLOTS: usize = 0x1000;
-/// Many more than threads that wait: each host function that is issued has one until it is called.
-/// Slots that are not used take address space, no memory.
-pub const SLOT_COUNT: usize = 1024;
+/// Slots for calls, whose replies may carry data. They come first.
+pub const CALL_SLOTS: usize = 128;
+/// Slots for host functions, many more than threads that wait: each function that is issued has one
+/// until it is called. Their replies are short.
+pub const FUNCTION_SLOTS: usize = 896;
+pub const SLOT_COUNT: usize = CALL_SLOTS + FUNCTION_SLOTS;
 pub const SLOT_LEN: usize = 16 << 10;
+pub const FUNCTION_SLOT_LEN: usize = 128;
 /// Within a slot: u32 state, u32 length, then the reply.
 pub const SLOT_STATE: usize = 0;
 pub const SLOT_REPLY_LEN: usize = 4;
 pub const SLOT_REPLY: usize = 64;
 pub const MAX_REPLY: usize = SLOT_LEN - SLOT_REPLY;
+pub const MAX_FUNCTION_REPLY: usize = FUNCTION_SLOT_LEN - SLOT_REPLY;
 /// Most bytes of a copy that return in a reply: what is left beside status, tag and length.
 pub const MAX_REPLY_DATA: usize = MAX_REPLY - 64;
 
-pub const RING: usize = SLOTS + SLOT_COUNT * SLOT_LEN;
-/// A power of two. A burst of thousands of launches fits.
-pub const RING_LEN: usize = 4 << 20;
+pub const OUTPUT: usize = SLOTS + CALL_SLOTS * SLOT_LEN + FUNCTION_SLOTS * FUNCTION_SLOT_LEN;
+/// A power of two: what kernels print until the program reads it.
+pub const OUTPUT_LEN: usize = 256 << 10;
 
+pub const RING: usize = OUTPUT + OUTPUT_LEN;
+/// A power of two. A burst of ten thousand launches fits. In a virtual machine all of the control
+/// memory is there for each process, touched or not.
+pub const RING_LEN: usize = 1 << 20;
+
+/// Whole pages.
 pub const CONTROL_LEN: usize = RING + RING_LEN;
 
 const _: () = {
     assert!(RING_LEN.is_power_of_two());
+    assert!(OUTPUT_LEN.is_power_of_two());
+    assert!(CONTROL_LEN.is_multiple_of(4096));
     assert!(crate::wire::MAX_MESSAGE * 4 < RING_LEN);
     assert!(STICKY_ERRORS + MAX_DEVICES * 4 <= PENDING_ERRORS);
-    assert!(PENDING_ERRORS + MAX_DEVICES * 4 <= STAGING_BUSY);
+    assert!(PENDING_ERRORS + MAX_DEVICES * 4 <= OUTPUT_TAIL);
+    assert!(OUTPUT_HEAD + 8 <= STAGING_BUSY);
     assert!(STAGING_BUSY + STAGING_CHUNKS * STAGING_BUSY_STRIDE <= SLOTS);
 };

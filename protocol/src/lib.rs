@@ -22,7 +22,9 @@ pub mod command;
 pub mod handshake;
 pub mod layout;
 pub mod notify;
+pub mod output;
 pub mod ring;
+pub mod scattered;
 pub mod shared;
 pub mod slots;
 pub mod trace;
@@ -40,6 +42,7 @@ pub const HASH: u64 = {
     hash = fnv(hash, include_bytes!("command.rs"));
     hash = fnv(hash, include_bytes!("wire.rs"));
     hash = fnv(hash, include_bytes!("layout.rs"));
+    hash = fnv(hash, include_bytes!("output.rs"));
     hash = fnv(hash, include_bytes!("ring.rs"));
     fnv(hash, include_bytes!("slots.rs"))
 };

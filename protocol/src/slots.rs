@@ -24,15 +24,21 @@ const DONE: u32 = 3;
 pub enum SlotError {
     #[error("Reply slot {0} does not exist; there are {SLOT_COUNT}.")]
     NoSuchSlot(u16),
-    #[error("A reply claims {0} bytes where a slot has {MAX_REPLY}.")]
-    TooLong(usize),
+    #[error("A reply of {len} bytes does not fit slot {slot}, which has {room}.")]
+    TooLong { slot: u16, len: usize, room: usize },
     #[error(transparent)]
     Wire(#[from] WireError),
 }
 
-fn offset(slot: u16) -> Result<usize, SlotError> {
+/// Where a slot lies, and the bytes that its reply may have.
+fn place(slot: u16) -> Result<(usize, usize), SlotError> {
     match slot as usize {
-        index if index < SLOT_COUNT => Ok(SLOTS + index * SLOT_LEN),
+        index if index < CALL_SLOTS => Ok((SLOTS + index * SLOT_LEN, MAX_REPLY)),
+        index if index < SLOT_COUNT => {
+            let functions = SLOTS + CALL_SLOTS * SLOT_LEN;
+            let offset = functions + (index - CALL_SLOTS) * FUNCTION_SLOT_LEN;
+            Ok((offset, MAX_FUNCTION_REPLY))
+        }
         _ => Err(SlotError::NoSuchSlot(slot)),
     }
 }
@@ -40,7 +46,7 @@ fn offset(slot: u16) -> Result<usize, SlotError> {
 /// Client: makes a slot ready for an answer, before its command is sent.
 pub fn arm(memory: &SharedMemory, slot: u16) -> Result<(), SlotError> {
     memory
-        .u32(offset(slot)? + SLOT_STATE)
+        .u32(place(slot)?.0 + SLOT_STATE)
         .store(PENDING, Ordering::Relaxed);
     Ok(())
 }
@@ -52,7 +58,7 @@ pub fn wait(
     notify: &dyn Notify,
     timeout: Duration,
 ) -> Result<Option<Result<Reply, Status>>, SlotError> {
-    let base = offset(slot)?;
+    let (base, room) = place(slot)?;
     let state = memory.u32(base + SLOT_STATE);
     let start = Instant::now();
     'spin: loop {
@@ -77,12 +83,13 @@ pub fn wait(
         notify.wait(state, ASLEEP, rest);
     }
     let len = memory.u32(base + SLOT_REPLY_LEN).load(Ordering::Relaxed) as usize;
-    if len > MAX_REPLY {
-        return Err(SlotError::TooLong(len));
+    let too_long = SlotError::TooLong { slot, len, room };
+    if len > room {
+        return Err(too_long);
     }
     let mut bytes = vec![0; len];
     if !memory.read(base + SLOT_REPLY, &mut bytes) {
-        return Err(SlotError::TooLong(len));
+        return Err(too_long);
     }
     Ok(Some(wire::decode_reply(&bytes)?))
 }
@@ -94,11 +101,12 @@ pub fn answer(
     reply: &Result<Reply, Status>,
     notify: &dyn Notify,
 ) -> Result<(), SlotError> {
-    let base = offset(slot)?;
+    let (base, room) = place(slot)?;
     let mut bytes = Vec::with_capacity(64);
     wire::encode_reply(&mut bytes, reply)?;
-    if bytes.len() > MAX_REPLY || !memory.write(base + SLOT_REPLY, &bytes) {
-        return Err(SlotError::TooLong(bytes.len()));
+    let len = bytes.len();
+    if len > room || !memory.write(base + SLOT_REPLY, &bytes) {
+        return Err(SlotError::TooLong { slot, len, room });
     }
     memory
         .u32(base + SLOT_REPLY_LEN)
@@ -160,7 +168,23 @@ mod tests {
         let long = Ok(Reply::Data(Bytes(vec![0; MAX_REPLY + 1])));
         assert!(matches!(
             answer(&memory, 1, &long, &Yield),
-            Err(SlotError::TooLong(_))
+            Err(SlotError::TooLong { .. })
+        ));
+    }
+
+    #[test]
+    fn a_host_function_slot_has_room_for_short_replies() {
+        let memory = SharedMemory::anonymous(CONTROL_LEN);
+        let (first, last) = (CALL_SLOTS as u16, SLOT_COUNT as u16 - 1);
+        for slot in [first, last] {
+            answer(&memory, slot, &Ok(Reply::Done), &Yield).unwrap();
+            let reply = wait(&memory, slot, &Yield, Duration::from_millis(1)).unwrap();
+            assert_eq!(reply, Some(Ok(Reply::Done)));
+        }
+        let data = Ok(Reply::Data(Bytes(vec![0; MAX_FUNCTION_REPLY])));
+        assert!(matches!(
+            answer(&memory, first, &data, &Yield),
+            Err(SlotError::TooLong { .. })
         ));
     }
 }

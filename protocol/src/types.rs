@@ -99,6 +99,9 @@ pub enum Place {
     Device { address: u64, pitch: Pitch },
     /// The shared window, by offset: the staging area, through which pageable memory travels.
     Window { offset: u64, pitch: Pitch },
+    /// Memory of the client that lies where it lies, in pieces that its virtual machine's driver
+    /// has made known under this number.
+    Guest { id: u64, offset: u64, pitch: Pitch },
     /// As a source: the bytes themselves, rows packed.
     Inline(Bytes),
     /// As a destination: the bytes return in the reply, rows packed. At most

@@ -18,6 +18,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let window = Window {
         base: 0x2000_0000_0000,
         memory: SharedMemory::anonymous(4096),
+        backing: None,
     };
     let devices = CpuDevice::create(CpuOptions::default(), Some(&window))?;
     let answers = Answers::new();

@@ -14,7 +14,7 @@
 //! use vcuda_protocol::{Command, Header, Reply, shared::SharedMemory};
 //! use vcuda_replayer::{Answers, Session, Window, devices::null::NullDevice};
 //!
-//! let window = Window { base: 0x2000_0000_0000, memory: SharedMemory::anonymous(4096) };
+//! let window = Window { base: 0x2000_0000_0000, memory: SharedMemory::anonymous(4096), backing: None };
 //! let answers = Answers::new();
 //! let devices = vec![Arc::new(NullDevice::default()) as _];
 //! let mut session = Session::new(devices, window, answers.clone(), None);
@@ -25,6 +25,7 @@
 //! ```
 
 pub mod devices;
+pub mod guest;
 pub mod inspect;
 pub mod observer;
 pub mod outbox;

@@ -15,7 +15,7 @@ use vcuda_protocol::{Command, Header, NO_FUNCTION, Place};
 use crate::devices::Device;
 use crate::observer::Observer;
 use crate::outbox::ControlOutbox;
-use crate::session::Session;
+use crate::session::{GuestMemory, Session};
 use crate::window::Window;
 
 /// How often a worker without commands looks whether its client is still there.
@@ -30,6 +30,8 @@ pub struct Guest {
     /// Made for the same window, and for nobody else.
     pub devices: Vec<Arc<dyn Device>>,
     pub observer: Option<Arc<dyn Observer>>,
+    /// Where the client runs in a virtual machine.
+    pub memory: Option<Arc<dyn GuestMemory>>,
     pub hangup: Arc<Hangup>,
 }
 
@@ -104,6 +106,7 @@ pub fn serve(guest: Guest) -> Result<End, ServeError> {
         notify,
         devices,
         observer,
+        memory,
         hangup,
     } = guest;
     let mut ring = Consumer::new(control.clone())?;
@@ -111,6 +114,9 @@ pub fn serve(guest: Guest) -> Result<End, ServeError> {
     let outbox = Arc::new(ControlOutbox::new(control, notify.clone()));
     // Dropped on every way out, which ends its work and lets the observer finish.
     let mut session = Session::new(devices, window, outbox, observer);
+    if let Some(memory) = memory {
+        session = session.with_guest_memory(memory);
+    }
     let mut message = Vec::new();
     let mut expected = 1;
     loop {
@@ -188,10 +194,12 @@ mod tests {
             window: Window {
                 base: 0x2000_0000_0000,
                 memory: SharedMemory::anonymous(4096),
+                backing: None,
             },
             notify: Arc::new(Yield),
             devices: vec![Arc::new(NullDevice::default())],
             observer: None,
+            memory: None,
             hangup: hangup.clone(),
         };
         Client {

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! How a client and a worker on one machine meet: shared memory by memfd, futexes, and a Unix
+//! How a client and a worker meet. On one machine: shared memory by memfd, futexes, and a Unix
 //! socket over which they greet each other and by whose end each learns that the other is gone.
+//! From a virtual machine: through the driver's device file on one side ([`link::DeviceFile`]),
+//! pages of the guest's memory on the other ([`guest`]).
 //!
 //! This crate knows where memory comes from and how a side is woken; what lies in the memory is
 //! `vcuda-protocol`'s affair.
@@ -32,14 +34,17 @@
 //! # Ok::<(), vcuda_transport::TransportError>(())
 //! ```
 
+mod frames;
 mod futex;
+pub mod guest;
+pub mod link;
 mod memory;
 mod say;
 mod socket;
 
 pub use futex::Futex;
 pub use memory::{Mapping, Memory};
-pub use say::say_line;
+pub use say::{print, print_error, redirect, say_line};
 pub use socket::{Guest, accept, greet, hung_up, wait_for_hangup};
 pub use vcuda_protocol::layout;
 
@@ -67,7 +72,7 @@ pub enum TransportError {
     Closed,
     #[error("The peer's first message is not understood: {0}")]
     Message(String),
-    #[error("The peer sent {0} file descriptors where 2 belong to the first message.")]
+    #[error("A message came or was to go with {0} file descriptors, which do not belong to it.")]
     Descriptors(usize),
     #[error(
         "The client speaks vcuda protocol {client:016x} and the worker {worker:016x}: the library and the worker come from different builds. Install both from one build."

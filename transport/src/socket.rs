@@ -1,81 +1,33 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The greeting: one message each way, the client's with its memory as file descriptors.
-//!
-//! A message is a little-endian u32 length and that many bytes in postcard's encoding.
 
-use std::io::{IoSlice, IoSliceMut, Read, Write};
-use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, poll};
-use rustix::net::{
-    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
-    SendAncillaryMessage, SendFlags, recvmsg, sendmsg,
-};
-use serde::{Serialize, de::DeserializeOwned};
 use vcuda_protocol::handshake::{Hello, Welcome};
 use vcuda_protocol::layout;
 
-use crate::{Memory, TransportError};
+use crate::{Memory, TransportError, frames};
 
 /// Longest greeting: paths and reasons are short.
 const MAX_GREETING: usize = 64 << 10;
 /// A worker answers at once; one that does not within this time never will.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-fn frame<T: Serialize>(message: &T) -> Result<Vec<u8>, TransportError> {
-    let body = postcard::to_stdvec(message).map_err(|e| TransportError::Message(e.to_string()))?;
-    let mut bytes = (body.len() as u32).to_le_bytes().to_vec();
-    bytes.extend(body);
-    Ok(bytes)
-}
-
-fn read_frame<T: DeserializeOwned>(
-    mut stream: &UnixStream,
-    len: [u8; 4],
-) -> Result<T, TransportError> {
-    let len = u32::from_le_bytes(len) as usize;
-    if len > MAX_GREETING {
-        return Err(TransportError::Message(format!(
-            "it claims {len} bytes, and {MAX_GREETING} are allowed."
-        )));
-    }
-    let mut body = vec![0; len];
-    stream.read_exact(&mut body)?;
-    postcard::from_bytes(&body).map_err(|e| TransportError::Message(format!("{e}.")))
-}
-
 /// Client: sends the greeting and the two pieces of memory, and returns the worker's answer.
 pub fn greet(
-    mut stream: &UnixStream,
+    stream: &UnixStream,
     hello: &Hello,
     control: &Memory,
     window: &Memory,
 ) -> Result<Welcome, TransportError> {
-    let bytes = frame(hello)?;
-    let fds = [control.as_fd(), window.as_fd()];
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
-    let mut ancillary = SendAncillaryBuffer::new(&mut space);
-    ancillary.push(SendAncillaryMessage::ScmRights(&fds));
-    let sent = sendmsg(
-        stream,
-        &[IoSlice::new(&bytes)],
-        &mut ancillary,
-        SendFlags::NOSIGNAL,
-    )
-    .map_err(std::io::Error::from)?;
-    stream.write_all(&bytes[sent..])?;
+    frames::send(stream, hello, &[control.as_fd(), window.as_fd()])?;
     stream.set_read_timeout(Some(PATIENCE))?;
-    let mut len = [0; 4];
-    stream.read_exact(&mut len).map_err(|e| match e.kind() {
-        std::io::ErrorKind::UnexpectedEof => TransportError::Closed,
-        _ => e.into(),
-    })?;
-    let welcome = read_frame(stream, len);
+    let welcome = frames::receive(stream, MAX_GREETING);
     stream.set_read_timeout(None)?;
-    welcome
+    Ok(welcome?.0)
 }
 
 /// A client that greeted us, checked as far as its memory goes.
@@ -96,15 +48,14 @@ impl Guest {
     }
 }
 
-fn reply(mut stream: &UnixStream, welcome: &Welcome) -> Result<(), TransportError> {
-    Ok(stream.write_all(&frame(welcome)?)?)
+fn reply(stream: &UnixStream, welcome: &Welcome) -> Result<(), TransportError> {
+    frames::send(stream, welcome, &[])
 }
 
 /// Worker: receives a client's greeting. A client of another build is told so.
 pub fn accept(stream: &UnixStream) -> Result<Guest, TransportError> {
-    let (len, fds) = receive_start(stream)?;
     let checked = (|| {
-        let hello: Hello = read_frame(stream, len)?;
+        let (hello, fds) = frames::receive::<Hello>(stream, MAX_GREETING)?;
         if hello.protocol != vcuda_protocol::HASH {
             return Err(TransportError::Protocol {
                 client: hello.protocol,
@@ -128,32 +79,6 @@ pub fn accept(stream: &UnixStream) -> Result<Guest, TransportError> {
         );
     }
     checked
-}
-
-/// The length of the first message, and the descriptors that came with it.
-fn receive_start(mut stream: &UnixStream) -> Result<([u8; 4], Vec<OwnedFd>), TransportError> {
-    let mut len = [0; 4];
-    let mut fds = Vec::new();
-    // Room for more than belong here, so that a wrong count is seen rather than cut off.
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(8))];
-    let mut ancillary = RecvAncillaryBuffer::new(&mut space);
-    let received = recvmsg(
-        stream,
-        &mut [IoSliceMut::new(&mut len)],
-        &mut ancillary,
-        RecvFlags::CMSG_CLOEXEC,
-    )
-    .map_err(std::io::Error::from)?;
-    if received.bytes == 0 {
-        return Err(TransportError::Closed);
-    }
-    for message in ancillary.drain() {
-        if let RecvAncillaryMessage::ScmRights(rights) = message {
-            fds.extend(rights);
-        }
-    }
-    stream.read_exact(&mut len[received.bytes..])?;
-    Ok((len, fds))
 }
 
 /// Whether the peer has closed its end. Does not wait.
@@ -183,6 +108,7 @@ fn poll_hangup(stream: &UnixStream, timeout: Option<Duration>) -> bool {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use std::io::Write;
 
     fn hello() -> Hello {
         Hello {

@@ -9,19 +9,19 @@ pub(crate) mod heap;
 mod process;
 mod staging;
 mod start;
+mod worker;
 
-use std::os::unix::net::UnixStream;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::error;
 use parking_lot::{Condvar, Mutex};
-use vcuda_protocol::notify::Notify;
+use vcuda_protocol::output::{self, Channel};
 use vcuda_protocol::ring::Producer;
 use vcuda_protocol::shared::SharedMemory;
 use vcuda_protocol::{Command, Header, Reply, Status, layout, slots, wire};
-use vcuda_transport::{Futex, Mapping, Memory, hung_up};
+use vcuda_transport::link::Link;
 
 use crate::Result;
 use crate::thread;
@@ -29,7 +29,7 @@ use crate::thread;
 pub(crate) use staging::Chunk;
 
 /// Slots for calls; the others are for host functions, which are answered when they are due.
-const CALL_SLOTS: u16 = 128;
+const CALL_SLOTS: u16 = layout::CALL_SLOTS as u16;
 
 /// Commands that may be posted beyond a host function that has not returned. The worker holds so
 /// many back without refusing more, which would keep it from hearing that the function returned.
@@ -43,16 +43,19 @@ const HEARTBEAT: Duration = Duration::from_millis(50);
 
 pub(crate) struct Session {
     control: SharedMemory,
-    pub(crate) window: Mapping,
-    window_memory: Memory,
-    notify: Futex,
-    socket: UnixStream,
+    /// Bulk memory that the worker has mapped at the same address. In a virtual machine only
+    /// what was [backed](Session::back) is there.
+    pub(crate) window: SharedMemory,
+    pub(crate) window_base: u64,
+    pub(crate) link: Box<dyn Link>,
     order: Mutex<Order>,
     slots: SlotPool,
     function_slots: SlotPool,
     /// The first command that issued a host function which has not returned; `u64::MAX` if none.
     oldest_function: AtomicU64,
     staging: staging::Staging,
+    /// Held while what kernels printed is passed on.
+    output: Mutex<()>,
     began: Instant,
     /// Devices that the worker has, before CUDA_VISIBLE_DEVICES.
     pub(crate) devices: u32,
@@ -66,6 +69,11 @@ struct Order {
     producer: Producer,
     sequence: u64,
     message: Vec<u8>,
+}
+
+unsafe extern "C" {
+    static stdout: *mut libc::FILE;
+    static stderr: *mut libc::FILE;
 }
 
 static SESSION: OnceLock<std::result::Result<Session, Status>> = OnceLock::new();
@@ -194,10 +202,10 @@ impl Session {
             error::INVALID_VALUE
         })?;
         while !producer
-            .try_push(message, &self.notify)
+            .try_push(message, &*self.link)
             .map_err(|e| self.broken(&e))?
         {
-            if !producer.wait_for_space(message.len(), &self.notify, HEARTBEAT) {
+            if !producer.wait_for_space(message.len(), &*self.link, HEARTBEAT) {
                 self.check_alive()?;
             }
         }
@@ -238,16 +246,47 @@ impl Session {
         self.staging.take(self)
     }
 
-    /// Gives a window range's pages back. It reads as zeros afterwards, on both sides.
+    /// Makes memory behind whole pages of the window. Zeroed.
+    pub(crate) fn back(&self, offset: u64, len: u64) -> Result<()> {
+        self.link.back(offset, len).map_err(|error| {
+            if error.raw_os_error() != Some(libc::ENOMEM) {
+                vcuda_transport::say!("{len} bytes of shared memory could not be made: {error}.");
+            }
+            error::OUT_OF_MEMORY
+        })
+    }
+
+    /// Gives back what [`Self::back`] made.
     pub(crate) fn discard(&self, offset: u64, len: u64) {
-        if let Err(error) = self.window_memory.discard(offset, len) {
+        if let Err(error) = self.link.discard(offset, len)
+            && !self.link.has_ended()
+        {
             vcuda_transport::say!("{len} bytes of shared memory could not be given back: {error}.");
         }
     }
 
+    /// Passes on what kernels printed and the worker said, where the worker does not have this
+    /// program's standard output. Through the C library, in order with what the program prints.
+    fn print_output(&self) {
+        if output::is_empty(&self.control) {
+            return;
+        }
+        let _one_at_a_time = self.output.lock();
+        output::drain(&self.control, |channel, text| {
+            // SAFETY: the C library's own streams, and the text's length.
+            unsafe {
+                let stream = match channel {
+                    Channel::Output => stdout,
+                    Channel::Error => stderr,
+                };
+                libc::fwrite(text.as_ptr().cast(), 1, text.len(), stream);
+            }
+        });
+    }
+
     fn check_alive(&self) -> Result<()> {
         self.check_ended()?;
-        match hung_up(&self.socket) {
+        match self.link.has_ended() {
             true => {
                 Err(self.gone("the worker process ended; its own last words, if any, are above"))
             }
@@ -298,7 +337,9 @@ impl Pending {
     pub(crate) fn wait(self) -> Result<Reply> {
         let Slot { session, index } = self.slot;
         loop {
-            match slots::wait(&session.control, index, &session.notify, HEARTBEAT) {
+            let answer = slots::wait(&session.control, index, &*session.link, HEARTBEAT);
+            session.print_output();
+            match answer {
                 Ok(Some(reply)) => return reply,
                 Ok(None) => session.check_alive()?,
                 Err(error) => return Err(session.broken(&error)),
@@ -352,7 +393,7 @@ impl SlotPool {
 /// whether the worker still lives.
 fn wait_word(session: &Session, offset: usize, expected: u32) -> Result<()> {
     session
-        .notify
+        .link
         .wait(session.control.u32(offset), expected, HEARTBEAT);
     session.check_alive()
 }

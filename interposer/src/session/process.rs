@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! What fork(2) and exit(3) of the program mean for its session.
 
-use std::os::fd::AsRawFd;
+use std::os::fd::RawFd;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 
 static FORKED_CHILD: AtomicBool = AtomicBool::new(false);
-static SOCKET: AtomicI32 = AtomicI32::new(-1);
+static DESCRIPTOR: AtomicI32 = AtomicI32::new(-1);
 
 /// Whether this process came from fork in a process that had a session.
 pub(super) fn is_forked_child() -> bool {
@@ -15,21 +15,22 @@ pub(super) fn is_forked_child() -> bool {
 /// Runs in the child of a fork, where only async-signal-safe calls are allowed.
 extern "C" fn in_child() {
     FORKED_CHILD.store(true, Ordering::Relaxed);
-    let socket = SOCKET.swap(-1, Ordering::Relaxed);
-    if socket >= 0 {
-        // The worker learns of the parent's end by its end of the socket: the child must not keep
-        // it open. The session is leaked and never used again in this process.
+    let descriptor = DESCRIPTOR.swap(-1, Ordering::Relaxed);
+    if descriptor >= 0 {
+        // The worker learns of the parent's end by the end of its descriptor: the child must not
+        // keep it open. The session is leaked and never used again in this process.
         // SAFETY: the descriptor is the session's, which this process gave up with the flag above.
-        unsafe { libc::close(socket) };
+        unsafe { libc::close(descriptor) };
     }
 }
 
 /// Runs when the program calls exit or returns from main.
 extern "C" fn at_exit() {
-    if let Some(session) = super::running()
-        && session.recording
-    {
-        session.goodbye();
+    if let Some(session) = super::running() {
+        session.print_output();
+        if session.recording {
+            session.goodbye();
+        }
     }
 }
 
@@ -43,7 +44,7 @@ pub(super) fn watch_forks() {
     }
 }
 
-/// The socket that a forked child closes.
-pub(super) fn set_socket(socket: &impl AsRawFd) {
-    SOCKET.store(socket.as_raw_fd(), Ordering::Relaxed);
+/// The descriptor that a forked child closes.
+pub(super) fn set_descriptor(descriptor: RawFd) {
+    DESCRIPTOR.store(descriptor, Ordering::Relaxed);
 }

@@ -19,6 +19,8 @@ pub(super) struct Staging {
 
 struct Chunks {
     held: [bool; STAGING_CHUNKS],
+    /// Those that there is memory behind.
+    backed: [bool; STAGING_CHUNKS],
     /// Chunks that were lent, the oldest first. Those at the front may be free again.
     lent: VecDeque<usize>,
 }
@@ -43,6 +45,7 @@ impl Staging {
         Staging {
             chunks: Mutex::new(Chunks {
                 held: [false; STAGING_CHUNKS],
+                backed: [false; STAGING_CHUNKS],
                 lent: VecDeque::new(),
             }),
             returned: Condvar::new(),
@@ -58,6 +61,10 @@ impl Staging {
             }
             let free = (0..STAGING_CHUNKS).find(|&i| !chunks.held[i] && !is_busy(session, i));
             if let Some(index) = free {
+                if !chunks.backed[index] {
+                    session.back(index as u64 * STAGING_CHUNK_LEN, STAGING_CHUNK_LEN)?;
+                    chunks.backed[index] = true;
+                }
                 chunks.held[index] = true;
                 return Ok(Chunk { session, index });
             }
@@ -83,7 +90,7 @@ impl Chunk {
 
     /// The chunk's memory. Its length is [`STAGING_CHUNK_LEN`].
     pub(crate) fn pointer(&self) -> *mut u8 {
-        (self.session.window.address() + self.offset()) as *mut u8
+        (self.session.window_base + self.offset()) as *mut u8
     }
 
     /// Leaves the chunk to the worker, which releases it by this number once it has read it. The

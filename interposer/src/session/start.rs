@@ -1,12 +1,10 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Starting a session: shared memory, a worker process, the greeting.
+//! Starting a session: the way to a worker, shared memory, the greeting.
 
-use std::ffi::{CStr, OsStr};
-use std::os::fd::OwnedFd;
+use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Instant;
 
@@ -14,9 +12,11 @@ use parking_lot::Mutex;
 use vcuda_protocol::handshake::{Hello, Welcome};
 use vcuda_protocol::layout;
 use vcuda_protocol::ring::Producer;
-use vcuda_transport::{Futex, Mapping, Memory, TransportError, greet};
+use vcuda_protocol::shared::SharedMemory;
+use vcuda_transport::link::{DeviceFile, DeviceFileError, Link, LocalLink};
+use vcuda_transport::{Mapping, Memory, TransportError, greet};
 
-use super::{CALL_SLOTS, Order, Session, SlotPool, process, staging};
+use super::{CALL_SLOTS, Order, Session, SlotPool, process, staging, worker};
 
 /// The window's address where that is free. It looks like no host pointer that malloc or mmap
 /// return, and like no device address.
@@ -51,6 +51,17 @@ pub(super) enum StartError {
         "{0} vcuda needs memfd_create and some address space: look at `ulimit -v` and the limits of the container."
     )]
     Memory(TransportError),
+    #[error(
+        "VCUDA_TRANSPORT is \"{0}\"; it should be auto, local, device, device:PATH or unix:PATH."
+    )]
+    Transport(String),
+    #[error("{} could not be connected to: {source}. Is `vcuda serve --unix` running?", .path.display())]
+    Connect {
+        path: PathBuf,
+        source: std::io::Error,
+    },
+    #[error(transparent)]
+    Device(#[from] DeviceFileError),
     #[error("The session could not be set up: {0}")]
     Other(String),
 }
@@ -63,60 +74,91 @@ fn searched(paths: &[PathBuf]) -> String {
     quoted.join(", nor ")
 }
 
-pub(super) fn start() -> Result<Session, StartError> {
-    let worker = find_worker()?;
-    let control =
-        Memory::create("control", layout::CONTROL_LEN as u64).map_err(StartError::Memory)?;
-    let control_mapping = control.map(None).map_err(StartError::Memory)?;
-    let (window, window_mapping) = make_window()?;
-    control_mapping.keep_private();
-    window_mapping.keep_private();
-    control_mapping
-        .shared()
-        .u32(layout::MAGIC_WORD)
-        .store(layout::MAGIC, Ordering::Release);
+/// Where a session's worker is.
+#[derive(Debug, PartialEq, Eq)]
+enum Transport {
+    /// A process that this one starts.
+    Local,
+    /// Behind a virtual machine's device.
+    Device(PathBuf),
+    /// Started by `vcuda serve --unix`.
+    Unix(PathBuf),
+}
 
-    let (socket, theirs) =
-        UnixStream::pair().map_err(|e| StartError::Other(format!("socketpair failed: {e}.")))?;
-    let name = || worker.display().to_string();
-    spawn(&worker, theirs).map_err(|source| StartError::Spawn {
-        worker: name(),
-        source,
-    })?;
+const DEVICE_FILE: &str = "/dev/vcuda";
+
+impl Transport {
+    /// By `VCUDA_TRANSPORT`; without it, the virtual machine's device where there is one.
+    fn choose(wanted: Option<&OsStr>) -> Result<Self, StartError> {
+        let wanted = wanted.unwrap_or_default().as_bytes();
+        let path = |bytes: &[u8]| PathBuf::from(OsStr::from_bytes(bytes));
+        Ok(match wanted {
+            b"" | b"auto" => match Path::new(DEVICE_FILE).exists() {
+                true => Transport::Device(DEVICE_FILE.into()),
+                false => Transport::Local,
+            },
+            b"local" => Transport::Local,
+            b"device" => Transport::Device(DEVICE_FILE.into()),
+            _ => match (
+                wanted.strip_prefix(b"device:"),
+                wanted.strip_prefix(b"unix:"),
+            ) {
+                (Some(device), _) => Transport::Device(path(device)),
+                (_, Some(socket)) => Transport::Unix(path(socket)),
+                _ => {
+                    let wanted = String::from_utf8_lossy(wanted);
+                    return Err(StartError::Transport(wanted.into_owned()));
+                }
+            },
+        })
+    }
+}
+
+/// What a started session runs on.
+struct Started {
+    control: SharedMemory,
+    window: SharedMemory,
+    window_base: u64,
+    link: Box<dyn Link>,
+    welcome: Welcome,
+    /// Who executes the commands, for messages.
+    worker: String,
+}
+
+pub(super) fn start() -> Result<Session, StartError> {
+    let transport = Transport::choose(std::env::var_os("VCUDA_TRANSPORT").as_deref())?;
     let record = recording();
     let hello = Hello {
         protocol: vcuda_protocol::HASH,
         functions: vcuda_api::TABLE_HASH,
         pid: std::process::id(),
         program: program(),
-        window_len: window.len(),
-        window_base: window_mapping.address(),
+        window_len: 0,
+        window_base: 0,
         record: record.clone(),
     };
-    let devices = match greet(&socket, &hello, &control, &window) {
-        Ok(Welcome::Accepted { devices }) => devices,
-        Ok(Welcome::Refused { reason }) => {
+    let started = match transport {
+        Transport::Local => start_local(hello)?,
+        Transport::Device(path) => start_behind_device(&path, hello)?,
+        Transport::Unix(path) => start_at_socket(&path, hello)?,
+    };
+    let devices = match started.welcome {
+        Welcome::Accepted { devices } => devices,
+        Welcome::Refused { reason } => {
             return Err(StartError::Refused {
-                worker: name(),
+                worker: started.worker,
                 reason,
             });
         }
-        Err(source) => {
-            return Err(StartError::Greeting {
-                worker: name(),
-                source,
-            });
-        }
     };
-    process::set_socket(&socket);
-    let memory = control_mapping.shared();
-    let producer = Producer::new(memory.clone()).map_err(|e| StartError::Other(e.to_string()))?;
+    process::set_descriptor(started.link.descriptor());
+    let producer =
+        Producer::new(started.control.clone()).map_err(|e| StartError::Other(e.to_string()))?;
     Ok(Session {
-        control: memory,
-        window: window_mapping,
-        window_memory: window,
-        notify: Futex,
-        socket,
+        control: started.control,
+        window: started.window,
+        window_base: started.window_base,
+        link: started.link,
         order: Mutex::new(Order {
             producer,
             sequence: 0,
@@ -126,11 +168,92 @@ pub(super) fn start() -> Result<Session, StartError> {
         function_slots: SlotPool::new(CALL_SLOTS..layout::SLOT_COUNT as u16),
         oldest_function: AtomicU64::new(u64::MAX),
         staging: staging::Staging::new(),
+        output: Mutex::new(()),
         began: Instant::now(),
         devices,
         recording: record.is_some(),
         ended: AtomicU32::new(0),
     })
+}
+
+fn start_local(hello: Hello) -> Result<Started, StartError> {
+    let path = worker::find_worker()?;
+    let (socket, theirs) =
+        UnixStream::pair().map_err(|e| StartError::Other(format!("socketpair failed: {e}.")))?;
+    let name = path.display().to_string();
+    worker::spawn(&path, theirs).map_err(|source| StartError::Spawn {
+        worker: name.clone(),
+        source,
+    })?;
+    greet_over(socket, name, hello)
+}
+
+fn start_at_socket(path: &Path, hello: Hello) -> Result<Started, StartError> {
+    let socket = UnixStream::connect(path).map_err(|source| StartError::Connect {
+        path: path.into(),
+        source,
+    })?;
+    greet_over(socket, format!("behind {}", path.display()), hello)
+}
+
+/// Starts a session with a worker of this machine.
+fn greet_over(socket: UnixStream, worker: String, hello: Hello) -> Result<Started, StartError> {
+    let control =
+        Memory::create("control", layout::CONTROL_LEN as u64).map_err(StartError::Memory)?;
+    let control_mapping = control.map(None).map_err(StartError::Memory)?;
+    let (window, window_mapping) = make_window()?;
+    control_mapping.keep_private();
+    window_mapping.keep_private();
+    let memory = control_mapping.shared();
+    mark(&memory);
+    let hello = Hello {
+        window_len: window.len(),
+        window_base: window_mapping.address(),
+        ..hello
+    };
+    let welcome =
+        greet(&socket, &hello, &control, &window).map_err(|source| StartError::Greeting {
+            worker: worker.clone(),
+            source,
+        })?;
+    Ok(Started {
+        control: memory,
+        window: window_mapping.shared(),
+        window_base: window_mapping.address(),
+        link: Box::new(LocalLink::new(socket, window)),
+        welcome,
+        worker,
+    })
+}
+
+fn start_behind_device(path: &Path, hello: Hello) -> Result<Started, StartError> {
+    let [len, ..] = WINDOW_LENS;
+    let device = DeviceFile::open(path, len, window_bases())?;
+    mark(&device.control());
+    let hello = Hello {
+        window_len: device.window_len(),
+        window_base: device.window_base(),
+        ..hello
+    };
+    let welcome = device.start(&hello)?;
+    Ok(Started {
+        control: device.control(),
+        window: device.window(),
+        window_base: device.window_base(),
+        link: Box::new(device),
+        welcome,
+        worker: format!("behind {}", path.display()),
+    })
+}
+
+fn mark(control: &SharedMemory) {
+    control
+        .u32(layout::MAGIC_WORD)
+        .store(layout::MAGIC, Ordering::Release);
+}
+
+fn window_bases() -> impl Iterator<Item = u64> {
+    (0..16).map(|step| WINDOW_BASE + step * WINDOW_STEP)
 }
 
 fn make_window() -> Result<(Memory, Mapping), StartError> {
@@ -143,7 +266,7 @@ fn make_window() -> Result<(Memory, Mapping), StartError> {
                 continue;
             }
         };
-        for base in (0..16).map(|step| WINDOW_BASE + step * WINDOW_STEP) {
+        for base in window_bases() {
             match memory.map(Some(base)) {
                 Ok(mapping) => return Ok((memory, mapping)),
                 Err(error) => failure = Some(error),
@@ -171,71 +294,22 @@ fn program() -> String {
     name
 }
 
-/// Starts the worker with the socket as its standard input. It detaches itself from this process,
-/// so that the program's own wait(2) never sees it.
-fn spawn(worker: &Path, socket: UnixStream) -> std::io::Result<()> {
-    let mut command = Command::new(worker);
-    command
-        .arg("worker")
-        .stdin(Stdio::from(OwnedFd::from(socket)))
-        .stdout(Stdio::inherit())
-        .stderr(Stdio::inherit());
-    // The worker is no CUDA program: this library must not be loaded into it.
-    match std::env::var_os("LD_PRELOAD") {
-        Some(list) => command.env("LD_PRELOAD", without_us(&list)),
-        None => &mut command,
-    };
-    let mut launcher = command.spawn()?;
-    // The launched process forks the real worker and ends. Where the program ignores SIGCHLD the
-    // kernel has already reaped it, which wait reports as an error.
-    let _ = launcher.wait();
-    Ok(())
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-fn without_us(list: &OsStr) -> std::ffi::OsString {
-    let kept: Vec<&[u8]> = list
-        .as_bytes()
-        .split(|&b| b == b':' || b == b' ')
-        .filter(|entry| !entry.ends_with(b"libvcuda.so") && !entry.is_empty())
-        .collect();
-    OsStr::from_bytes(&kept.join(&b':')).to_owned()
-}
+    fn choose(wanted: &str) -> Option<Transport> {
+        Transport::choose(Some(OsStr::new(wanted))).ok()
+    }
 
-fn find_worker() -> Result<PathBuf, StartError> {
-    if let Some(path) = std::env::var_os("VCUDA_WORKER").filter(|p| !p.is_empty()) {
-        return Ok(path.into());
+    #[test]
+    fn a_transport_is_named_with_or_without_its_path() {
+        let device = |path: &str| Some(Transport::Device(path.into()));
+        assert_eq!(choose("local"), Some(Transport::Local));
+        assert_eq!(choose("device"), device("/dev/vcuda"));
+        assert_eq!(choose("device:/dev/vcuda1"), device("/dev/vcuda1"));
+        let socket = Transport::Unix("/run/vcuda.sock".into());
+        assert_eq!(choose("unix:/run/vcuda.sock"), Some(socket));
+        assert_eq!(choose("tcp"), None);
     }
-    let mut candidates = Vec::new();
-    if let Some(library) = library_path()
-        && let Some(folder) = library.parent()
-    {
-        candidates.push(folder.join("vcuda"));
-        candidates.push(folder.join("../bin/vcuda"));
-        candidates.push(folder.join("../../bin/vcuda"));
-    }
-    if let Some(path) = std::env::var_os("PATH") {
-        candidates.extend(std::env::split_paths(&path).map(|p| p.join("vcuda")));
-    }
-    match candidates.iter().find(|c| c.is_file()) {
-        Some(found) => Ok(found.clone()),
-        None => Err(StartError::NoWorker(
-            candidates.into_iter().take(3).collect(),
-        )),
-    }
-}
-
-/// Where this library was loaded from.
-fn library_path() -> Option<PathBuf> {
-    let mut info = std::mem::MaybeUninit::<libc::Dl_info>::zeroed();
-    // SAFETY: the address is in this library, and `info` is a Dl_info to be filled.
-    let found = unsafe { libc::dladdr(library_path as *const libc::c_void, info.as_mut_ptr()) };
-    // SAFETY: zeroed is a valid Dl_info, filled or not.
-    let info = unsafe { info.assume_init() };
-    if found == 0 || info.dli_fname.is_null() {
-        return None;
-    }
-    // SAFETY: dladdr gave a NUL-terminated string that lives as long as the library.
-    let name = unsafe { CStr::from_ptr(info.dli_fname) };
-    // A symlink (libcuda.so.1) leads to the real folder.
-    std::fs::canonicalize(OsStr::from_bytes(name.to_bytes())).ok()
 }

@@ -19,7 +19,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use vcuda_protocol::shared::SharedMemory;
+use vcuda_protocol::scattered::Scattered;
 use vcuda_protocol::{
     Bytes, DeviceInfo, Dim3, Extent, FunctionInfo, GlobalInfo, MemoryInfo, ModuleInfo, Pitch,
     Status,
@@ -76,7 +76,7 @@ pub enum Operand {
     Device { address: u64, pitch: Pitch },
     /// Host memory, from `offset` on. The range is checked already.
     Host {
-        memory: SharedMemory,
+        memory: Scattered,
         offset: u64,
         pitch: Pitch,
     },

@@ -162,7 +162,7 @@ impl Device for NullDevice {
         {
             let rows = Rows::new(extent, pitch).ok_or(status::INVALID_VALUE)?;
             for (at, len) in rows.runs() {
-                if !memory.write((offset + at) as usize, &vec![0; len as usize]) {
+                if !memory.write(offset + at, &vec![0; len as usize]) {
                     return Err(status::INVALID_VALUE);
                 }
             }

@@ -152,19 +152,22 @@ impl Recorder {
     }
 }
 
+/// The arguments of a program of this machine, which a trace tells beside its name.
+pub fn add_arguments(properties: &mut Properties, pid: u32) {
+    if let Ok(line) = std::fs::read(format!("/proc/{pid}/cmdline")) {
+        let line = String::from_utf8_lossy(&line);
+        for argument in line.split_terminator('\0').skip(1) {
+            properties.add("argument", argument);
+        }
+    }
+}
+
 /// What a trace says about where it comes from.
 pub fn properties(hello: &Hello, devices: &[DeviceInfo]) -> Properties {
     let mut properties = Properties::default();
     properties.add("writer", concat!("vcuda ", env!("CARGO_PKG_VERSION")));
     properties.add("protocol", format_args!("{:016x}", hello.protocol));
     properties.add("program", &hello.program);
-    // Only a program on this machine has its command line here, and only its worker sees it.
-    if let Ok(line) = std::fs::read(format!("/proc/{}/cmdline", hello.pid)) {
-        let line = String::from_utf8_lossy(&line);
-        for argument in line.split_terminator('\0').skip(1) {
-            properties.add("argument", argument);
-        }
-    }
     properties.add("pid", hello.pid);
     if let Ok(host) = std::fs::read_to_string("/proc/sys/kernel/hostname") {
         properties.add("host", host.trim());

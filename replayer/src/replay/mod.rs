@@ -22,6 +22,7 @@
 
 mod checker;
 mod compare;
+mod guest;
 mod host_memory;
 mod outcome;
 mod recording;
@@ -43,6 +44,7 @@ use crate::window::Window;
 use checker::{Checker, Nowhere, OWN};
 use compare::Verdict;
 pub use compare::{Element, Tolerance};
+use guest::FreshMemory;
 use host_memory::HostMemory;
 pub use outcome::{BufferDifference, Difference, Ended, Outcome, What};
 use recording::Recording;
@@ -101,7 +103,11 @@ impl Replayer {
             .shared();
         Ok(Replayer {
             recording: Arc::new(recording),
-            window: Window { base, memory },
+            window: Window {
+                base,
+                memory,
+                backing: None,
+            },
         })
     }
 
@@ -210,6 +216,7 @@ struct Replay {
     recording: Arc<Recording>,
     window: Window,
     session: Session,
+    guest: Arc<FreshMemory>,
     checker: Arc<Checker>,
     options: Options,
     relocation: Relocation,
@@ -253,13 +260,16 @@ impl Replay {
         }
         let checker = Checker::new(recording.clone(), options.tolerance);
         let window = replayer.window.clone();
+        let guest = Arc::<FreshMemory>::default();
         Replay {
             session: Session::new(
                 devices,
                 window.clone(),
                 Arc::new(Nowhere),
                 Some(checker.clone()),
-            ),
+            )
+            .with_guest_memory(guest.clone()),
+            guest,
             ended: recording.ended.clone(),
             recording,
             window,
@@ -344,10 +354,13 @@ impl Replay {
                 release,
             } => {
                 let from_host = match &src {
-                    Place::Window { .. } => true,
+                    Place::Window { .. } | Place::Guest { .. } => true,
                     Place::Device { address, .. } => self.window.offset_of(*address).is_some(),
                     Place::Inline(_) | Place::Reply => false,
                 };
+                if let Place::Guest { offset, pitch, .. } = &dst {
+                    self.guest.expect(*offset, *pitch, extent);
+                }
                 let len = extent.bytes().unwrap_or(u64::MAX);
                 let input = match from_host {
                     true => self.recording.input(sequence, len)?,

@@ -48,6 +48,7 @@ impl Program {
         let window = Window {
             base: WINDOW_BASE,
             memory: memory.map(None).unwrap().shared(),
+            backing: None,
         };
         let answers = Answers::new();
         let session = Session::new(

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Copies: from places that the client names to operands that devices understand.
 
+use vcuda_protocol::scattered::Scattered;
 use vcuda_protocol::shared::SharedMemory;
-use vcuda_protocol::{Bytes, Extent, Place, Reply, Status, Stream};
+use vcuda_protocol::{Bytes, Command, Extent, Place, Reply, Status, Stream};
 
 use super::shared::Ticket;
 use super::{Outcome, Session};
@@ -18,12 +19,37 @@ pub(super) const QUICK_BYTES: u64 = 64 << 10;
 struct Side {
     operand: Operand,
     /// Where its bytes lie in memory that this process can read, if they do.
-    host: Option<(SharedMemory, u64, Rows)>,
+    host: Option<(Scattered, u64, Rows)>,
     /// Whether an observer does not see the bytes otherwise.
     observed: bool,
 }
 
 impl Session {
+    /// Gives back what a command lends that is not executed.
+    pub(super) fn let_go(&self, command: &Command) {
+        let Command::Copy {
+            dst, src, release, ..
+        } = command
+        else {
+            return;
+        };
+        if let Some(chunk) = release {
+            self.shared.outbox.release(*chunk);
+        }
+        for place in [dst, src] {
+            drop(self.guest_memory(place));
+        }
+    }
+
+    /// The guest memory that a place names. Asked for once for each copy, whatever becomes of it:
+    /// the driver waits for memory that is lent for one copy.
+    fn guest_memory(&self, place: &Place) -> Option<Scattered> {
+        match place {
+            Place::Guest { id, .. } => self.guest.as_ref()?.memory(*id),
+            _ => None,
+        }
+    }
+
     pub(super) fn copy(
         &mut self,
         ticket: Ticket,
@@ -33,6 +59,8 @@ impl Session {
         extent: Extent,
         release: Option<u32>,
     ) -> Outcome {
+        let dst = (self.guest_memory(&dst), dst);
+        let src = (self.guest_memory(&src), src);
         let outcome = self.issue_copy(ticket, stream, dst, src, extent, release);
         if let (Some(chunk), Ok(Some(_)) | Err(_)) = (release, &outcome) {
             self.shared.outbox.release(chunk);
@@ -44,8 +72,8 @@ impl Session {
         &mut self,
         ticket: Ticket,
         stream: Stream,
-        dst: Place,
-        src: Place,
+        (to, dst): (Option<Scattered>, Place),
+        (from, src): (Option<Scattered>, Place),
         extent: Extent,
         release: Option<u32>,
     ) -> Outcome {
@@ -59,11 +87,11 @@ impl Session {
             };
             return Ok(Some(nothing));
         }
-        let src = self.source(src, extent)?;
+        let src = self.source(src, from, extent)?;
         let dst = match dst {
             Place::Reply => self.reply(stream.device, &src, extent)?,
             Place::Inline(_) => return Err(status::INVALID_VALUE),
-            place => self.place(place, extent)?,
+            place => self.place(place, to, extent)?,
         };
         let device = self.device(stream.device)?;
 
@@ -111,7 +139,7 @@ impl Session {
                     None => Ok(Reply::Done),
                     Some((memory, offset, _)) => {
                         let mut data = vec![0; bytes as usize];
-                        let read = memory.read(offset as usize, &mut data);
+                        let read = memory.read(offset, &mut data);
                         read.then_some(Reply::Data(Bytes(data)))
                             .ok_or(status::UNKNOWN)
                     }
@@ -123,14 +151,19 @@ impl Session {
         Ok(None)
     }
 
-    fn source(&self, place: Place, extent: Extent) -> Result<Side, Status> {
+    fn source(
+        &self,
+        place: Place,
+        guest: Option<Scattered>,
+        extent: Extent,
+    ) -> Result<Side, Status> {
         let Place::Inline(Bytes(bytes)) = place else {
-            return self.place(place, extent);
+            return self.place(place, guest, extent);
         };
         if extent.bytes() != Some(bytes.len() as u64) {
             return Err(status::INVALID_VALUE);
         }
-        let memory = SharedMemory::anonymous(bytes.len());
+        let memory = Scattered::from(SharedMemory::anonymous(bytes.len()));
         let rows = Rows::packed(extent).ok_or(status::INVALID_VALUE)?;
         if !memory.write(0, &bytes) {
             return Err(status::INVALID_VALUE);
@@ -153,7 +186,7 @@ impl Session {
                 return Err(status::INVALID_VALUE);
             }
         }
-        let memory = SharedMemory::anonymous(rows.bytes() as usize);
+        let memory = Scattered::from(SharedMemory::anonymous(rows.bytes() as usize));
         Ok(Side {
             operand: host_operand(&memory, rows),
             host: Some((memory, 0, rows)),
@@ -161,8 +194,27 @@ impl Session {
         })
     }
 
-    fn place(&self, place: Place, extent: Extent) -> Result<Side, Status> {
+    fn place(
+        &self,
+        place: Place,
+        guest: Option<Scattered>,
+        extent: Extent,
+    ) -> Result<Side, Status> {
         let (offset, pitch, address) = match place {
+            Place::Guest { offset, pitch, .. } => {
+                let rows = Rows::new(extent, pitch).ok_or(status::INVALID_VALUE)?;
+                let memory = guest.filter(|memory| memory.holds(offset, rows.span()));
+                let memory = memory.ok_or(status::INVALID_VALUE)?;
+                return Ok(Side {
+                    operand: Operand::Host {
+                        memory: memory.clone(),
+                        offset,
+                        pitch,
+                    },
+                    host: Some((memory, offset, rows)),
+                    observed: true,
+                });
+            }
             Place::Device { address, pitch } => match self.window.offset_of(address) {
                 Some(offset) => (offset, pitch, Some(address)),
                 None => {
@@ -181,7 +233,7 @@ impl Session {
         if !self.window.holds(offset, rows.span()) {
             return Err(status::INVALID_VALUE);
         }
-        let memory = self.window.memory.clone();
+        let memory = Scattered::from(self.window.memory.clone());
         let operand = match address {
             // The device knows what of the window is allocated.
             Some(address) => Operand::Device { address, pitch },
@@ -199,7 +251,7 @@ impl Session {
     }
 }
 
-fn host_operand(memory: &SharedMemory, rows: Rows) -> Operand {
+fn host_operand(memory: &Scattered, rows: Rows) -> Operand {
     Operand::Host {
         memory: memory.clone(),
         offset: 0,

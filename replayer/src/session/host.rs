@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
 use vcuda_protocol::layout::STAGING_LEN;
+use vcuda_protocol::scattered::Scattered;
 use vcuda_protocol::{HostMemory, Reply, Status};
 
 use super::copy::QUICK_BYTES;
@@ -30,7 +31,7 @@ pub(super) struct HostTable {
 impl Session {
     pub(super) fn host_alloc(&mut self, _kind: HostMemory, offset: u64, size: u64) -> Outcome {
         let end = offset.checked_add(size).ok_or(status::INVALID_VALUE)?;
-        if size == 0 || offset < STAGING_LEN || end > self.window.len() {
+        if size == 0 || offset < STAGING_LEN || !self.window.holds(offset, size) {
             return Err(status::INVALID_VALUE);
         }
         let mut taken = self.host.taken.lock();
@@ -101,6 +102,7 @@ impl Session {
             .clone();
         let shown_bytes: u64 = shown.iter().map(|&(_, size)| size).sum();
         let window = self.window.clone();
+        let memory = Scattered::from(window.memory.clone());
         let show = move |health: Result<(), Status>| {
             if health.is_err() {
                 return;
@@ -113,7 +115,7 @@ impl Session {
                     );
                     continue;
                 }
-                read_in_pieces(&window.memory, offset, Rows::linear(size), |_, piece| {
+                read_in_pieces(&memory, offset, Rows::linear(size), |_, piece| {
                     bytes.extend_from_slice(piece);
                 });
                 observer.host_memory(sequence, window.base + offset, &bytes);

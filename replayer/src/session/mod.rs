@@ -13,6 +13,7 @@ mod shared;
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use vcuda_protocol::scattered::Scattered;
 use vcuda_protocol::{Command, Header, Reply, Status, Stream};
 
 use crate::devices::{
@@ -46,7 +47,16 @@ pub struct Session {
     functions: HashMap<u32, Function>,
     host: HostTable,
     host_functions: HostFunctions,
+    guest: Option<Arc<dyn GuestMemory>>,
     ended: bool,
+}
+
+/// Memory of a client in a virtual machine, which its driver makes known by numbers.
+pub trait GuestMemory: Send + Sync {
+    /// The memory of this number, for one copy. Waits a little where it is not known yet: command
+    /// and memory come by different ways. What is known for one copy only is the driver's again
+    /// when the value is dropped.
+    fn memory(&self, id: u64) -> Option<Scattered>;
 }
 
 /// An event gets its device with its first record, as the client does not say it before.
@@ -92,8 +102,15 @@ impl Session {
             functions: HashMap::new(),
             host: HostTable::default(),
             host_functions: HostFunctions::default(),
+            guest: None,
             ended: false,
         }
+    }
+
+    /// Gives the session its client's guest memory. Without it, copies that name some are refused.
+    pub fn with_guest_memory(mut self, guest: Arc<dyn GuestMemory>) -> Session {
+        self.guest = Some(guest);
+        self
     }
 
     /// Executes a command. Call it in the order of sequence numbers.
@@ -115,13 +132,7 @@ impl Session {
         if let Err(status) = self.shared.health(device)
             && !survives
         {
-            if let Command::Copy {
-                release: Some(chunk),
-                ..
-            } = command
-            {
-                self.shared.outbox.release(chunk);
-            }
+            self.let_go(&command);
             // Who posted it sees the sticky error at the next call; it is reported once only.
             if ticket.slot.is_some() {
                 self.shared.settle(ticket, Err(status));

@@ -36,6 +36,7 @@ pub fn window() -> Window {
             .and_then(|memory| memory.map(None))
             .expect("a window")
             .shared(),
+        backing: None,
     }
 }
 

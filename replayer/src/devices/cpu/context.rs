@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! What work needs when it runs: the memory, the engine, and the state of its device.
 
-use std::io::Write;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -134,7 +133,7 @@ impl Context {
         self.fail_and(tag, status, || match fault {
             // The program speaks here, not this device: the line is the one that CUDA prints.
             Fault::Assert { .. } => {
-                let _ = std::io::stderr().write_all(format!("{fault}\n").as_bytes());
+                vcuda_transport::print_error(format!("{fault}\n").as_bytes());
             }
             _ => vcuda_transport::say!("{fault}"),
         });

@@ -180,10 +180,8 @@ impl CpuDevice {
                 pitch,
             } => {
                 let rows = Rows::new(extent, *pitch).ok_or(status::INVALID_VALUE)?;
-                memory
-                    .range(*offset as usize, rows.span() as usize)
-                    .map(|_| ())
-                    .ok_or(status::INVALID_VALUE)
+                let held = memory.holds(*offset, rows.span());
+                held.then_some(()).ok_or(status::INVALID_VALUE)
             }
         }
     }

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! What a kernel prints, on its way to standard output.
 
-use std::io::Write;
-
 use parking_lot::Mutex;
 use vcuda_ptx::Output;
 
@@ -19,7 +17,7 @@ impl Output for Printed {
         let mut held = self.0.lock();
         held.extend_from_slice(text);
         if held.len() >= HELD {
-            deliver(&held);
+            vcuda_transport::print(&held);
             held.clear();
         }
     }
@@ -29,14 +27,7 @@ impl Drop for Printed {
     fn drop(&mut self) {
         let held = self.0.get_mut();
         if !held.is_empty() {
-            deliver(held);
+            vcuda_transport::print(held);
         }
     }
-}
-
-/// Where standard output is closed or full, the text is lost, as in a kernel nobody can be told.
-fn deliver(text: &[u8]) {
-    let mut output = std::io::stdout().lock();
-    let _ = output.write_all(text);
-    let _ = output.flush();
 }

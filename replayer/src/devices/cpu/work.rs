@@ -4,6 +4,7 @@
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
+use vcuda_protocol::scattered::{Run, Scattered};
 use vcuda_protocol::{Extent, Pitch, Status};
 use vcuda_ptx::{Kernel, Launch, Limits};
 
@@ -163,16 +164,7 @@ impl CopyWork {
         let outcome = self.side(&self.dst).and_then(|(to, to_rows)| {
             let (from, from_rows) = self.side(&self.src)?;
             for (to_offset, from_offset, len) in pairs(to_rows, from_rows) {
-                // SAFETY: both sides vouch for the spans of their rows, and runs lie within. The
-                // memory stays mapped: the address space and the operands' owners live as long as
-                // self. Its bytes may change meanwhile, so no reference to them is made.
-                unsafe {
-                    std::ptr::copy(
-                        from.add(from_offset as usize),
-                        to.add(to_offset as usize),
-                        len as usize,
-                    );
-                }
+                copy(&to, to_offset, &from, from_offset, len);
             }
             Ok(())
         });
@@ -182,8 +174,8 @@ impl CopyWork {
         }
     }
 
-    /// The first byte of a side in this process, valid for the span of the rows.
-    fn side(&self, operand: &Operand) -> Result<(*mut u8, Rows), Status> {
+    /// The bytes of a side in this process, valid for the span of the rows.
+    fn side<'a>(&'a self, operand: &'a Operand) -> Result<(Bytes<'a>, Rows), Status> {
         let rows = |pitch: Pitch| Rows::new(self.extent, pitch).ok_or(status::INVALID_VALUE);
         match operand {
             Operand::Device { address, pitch } => {
@@ -192,7 +184,7 @@ impl CopyWork {
                 let base = space
                     .host_range(*address, rows.span())
                     .map_err(|_| status::ILLEGAL_ADDRESS)?;
-                Ok((base, rows))
+                Ok((Bytes::Device(base), rows))
             }
             Operand::Host {
                 memory,
@@ -200,12 +192,52 @@ impl CopyWork {
                 pitch,
             } => {
                 let rows = rows(*pitch)?;
-                let base = memory
-                    .range(*offset as usize, rows.span() as usize)
-                    .ok_or(status::INVALID_VALUE)?;
-                Ok((base, rows))
+                match memory.holds(*offset, rows.span()) {
+                    true => Ok((Bytes::Host(memory, *offset), rows)),
+                    false => Err(status::INVALID_VALUE),
+                }
             }
         }
+    }
+}
+
+/// Where one side of a copy lies.
+enum Bytes<'a> {
+    Device(*mut u8),
+    /// From this offset on.
+    Host(&'a Scattered, u64),
+}
+
+impl Bytes<'_> {
+    /// The first run of a range of the side, which is as long as the range or shorter.
+    fn run(&self, offset: u64, len: u64) -> Option<Run> {
+        match self {
+            Bytes::Device(base) => Some(Run {
+                address: base.wrapping_add(offset as usize),
+                len: len as usize,
+            }),
+            Bytes::Host(memory, start) => memory.runs(start + offset, len).next(),
+        }
+    }
+}
+
+/// Copies a range that lies within both sides.
+fn copy(to: &Bytes, to_offset: u64, from: &Bytes, from_offset: u64, len: u64) {
+    let mut done = 0;
+    while done < len {
+        let rest = len - done;
+        let (Some(to), Some(from)) = (
+            to.run(to_offset + done, rest),
+            from.run(from_offset + done, rest),
+        ) else {
+            return;
+        };
+        let now = to.len.min(from.len);
+        // SAFETY: both runs are mapped for `now` bytes: sides vouch for the spans of their rows,
+        // and the address space and the operands' owners live as long as the copy. The bytes may
+        // change meanwhile, so no reference to them is made.
+        unsafe { std::ptr::copy(from.address, to.address, now) };
+        done += now as u64;
     }
 }
 
