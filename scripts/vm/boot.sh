@@ -16,6 +16,7 @@
 #     --queues N             (qemu) queues of the device (default: 4)
 #     --memory MIB           (default: 512)
 #     --cpus N               (QEMU; default: 1)
+#     --kvm                  (QEMU) with the processor's help; otherwise QEMU interprets
 #     --network              (debian) a virtio-net device; the host's loopback interface is 10.0.2.2
 #     --time SECONDS         limit for all of it (default: 120)
 #     --kmemleak             (uml-debug) look for leaks after the command
@@ -33,7 +34,7 @@ die() { say "$*"; exit 125; }
 [ $# -ge 1 ] || die "usage: boot.sh uml|uml-debug|debian|qemu --initramfs FILE [OPTION...] -- COMMAND..."
 kind=$1
 shift
-initramfs="" socket="" series=6.1 shares=() parameters="" insert=1 queues=4 memory=512 cpus=1 network="" limit=120 kmemleak=""
+initramfs="" socket="" series=6.1 shares=() parameters="" insert=1 queues=4 memory=512 cpus=1 kvm="" network="" limit=120 kmemleak=""
 strict=1 append=""
 while [ $# -gt 0 ]; do
     case $1 in
@@ -46,6 +47,7 @@ while [ $# -gt 0 ]; do
         --queues) queues=$2 && shift ;;
         --memory) memory=$2 && shift ;;
         --cpus) cpus=$2 && shift ;;
+        --kvm) kvm=1 ;;
         --network) network=1 ;;
         --time) limit=$2 && shift ;;
         --kmemleak) kmemleak=1 ;;
@@ -109,7 +111,7 @@ boot_qemu() { # QEMU... : the program and what tells it where its firmware is
     local kernel device=() accelerator=(-accel tcg)
     kernel=$("$folder/kernel.sh" "$series")
     initrd "console=/dev/ttyS1"
-    [ ! -w /dev/kvm ] || accelerator=(-accel kvm)
+    [ -z "$kvm" ] || accelerator=(-accel kvm)
     [ -z "$socket" ] || device+=(-chardev "socket,id=vcuda,path=$socket" -device "$device_model,chardev=vcuda")
     [ -z "$network" ] || device+=(-netdev user,id=net -device virtio-net-pci,netdev=net,romfile=)
     limited "$@" -M q35 "${accelerator[@]}" -cpu max -smp "$cpus" -m "$memory" \

@@ -22,7 +22,7 @@ case $variant in
     *) die "there is no variant '$variant'; there are fast and debug" ;;
 esac
 
-# mend SOURCE: three places in which User-mode Linux 6.1 does not fit.
+# mend SOURCE: places in which User-mode Linux 6.1 does not fit.
 mend() {
     # It announces the vhost-user memory table with the size of all regions that one could hold, and sends fewer; rust-vmm
     # refuses such a message, as the specification has it.
@@ -31,6 +31,9 @@ mend() {
     # The registers of a process are kept in a buffer of 2.5 KiB; a processor with AMX has 11 KiB of them.
     mend_line "$1/arch/x86/um/user-offsets.c" HOST_FP_SIZE \
         's/DEFINE_LONGS(HOST_FP_SIZE, .*/DEFINE_LONGS(HOST_FP_SIZE, 11264);/'
+    # It goes through a process's areas without the lock for that, which lockdep reports at the first fork.
+    mend_line "$1/arch/um/kernel/tlb.c" 'void force_flush_all' \
+        's/^\tfor_each_vma/\tmmap_read_lock(mm);\n&/; s/^\t\tfix_range.*;$/&\n\tmmap_read_unlock(mm);/'
 }
 
 mend_line() { # FILE TEXT SED
