@@ -13,7 +13,7 @@
 #     --share FOLDER         (User-mode Linux) the guest sees this folder of the host, read-only, under the same path
 #     --parameters "A=B ..." module parameters of vcuda.ko
 #     --no-insert            the command inserts /vm/vcuda.ko itself
-#     --queues N             (qemu) queues of the device (default: 4)
+#     --queues N             (QEMU) queues of the device (default: 4)
 #     --memory MIB           (default: 512)
 #     --cpus N               (QEMU; default: 1)
 #     --kvm                  (QEMU) with the processor's help; otherwise QEMU interprets
@@ -100,7 +100,7 @@ boot_uml() { # VARIANT
     local kernel
     kernel=$("$folder/uml.sh" "$1")
     initrd "console=/dev/tty1"
-    local arguments=("mem=${memory}M" "initrd=$runtime/initrd" con=null con0=null,fd:1 con1=null,fd:3 panic=-1 "$append")
+    local arguments=("mem=${memory}M" "initrd=$runtime/initrd" con=null con0=null,fd:1 con1=null,fd:3 panic=-1 loglevel=5 "$append")
     [ -z "$socket" ] || arguments+=("virtio_uml.device=$socket:56")
     local memory_folder=/dev/shm
     [ -d "$memory_folder" ] || memory_folder=$runtime
@@ -116,7 +116,7 @@ boot_qemu() { # QEMU... : the program and what tells it where its firmware is
     [ -z "$network" ] || device+=(-netdev user,id=net -device virtio-net-pci,netdev=net,romfile=)
     limited "$@" -M q35 "${accelerator[@]}" -cpu max -smp "$cpus" -m "$memory" \
         -object "memory-backend-memfd,id=memory,size=${memory}M,share=on" -numa node,memdev=memory \
-        -kernel "$kernel/vmlinuz" -initrd "$runtime/initrd" -append "console=ttyS0 panic=-1 quiet $append" \
+        -kernel "$kernel/vmlinuz" -initrd "$runtime/initrd" -append "console=ttyS0 panic=-1 loglevel=5 $append" \
         -nodefaults -no-user-config -display none -no-reboot "${device[@]}" \
         -serial stdio -chardev file,id=output,path=/dev/fd/3 -serial chardev:output
 }
@@ -133,7 +133,7 @@ case $kind in
     uml-debug) boot_uml debug ;;
     debian)
         # Of the virtio-fs device, only the queues are used: see the driver's parameter altid.
-        device_model=vhost-user-fs-pci,tag=vcuda,num-request-queues=1,queue-size=1024
+        device_model=vhost-user-fs-pci,tag=vcuda,num-request-queues=$((queues - 1)),queue-size=1024
         parameters="altid=26 $parameters"
         need qemu-system-x86_64 qemu-system-x86
         boot_qemu qemu-system-x86_64

@@ -15,10 +15,10 @@ set -euo pipefail
 folder=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 . "$folder/common.sh"
 
-# Inserted in this order, those that are modules in the given kernel. The last three are for boot.sh --network.
-modules=(drivers/virtio/virtio.ko drivers/virtio/virtio_ring.ko drivers/virtio/virtio_pci_legacy_dev.ko
-    drivers/virtio/virtio_pci_modern_dev.ko drivers/virtio/virtio_pci.ko
-    net/core/failover.ko drivers/net/net_failover.ko drivers/net/virtio_net.ko)
+# Inserted in this order, those that are modules in the given kernel.
+virtio_modules=(drivers/virtio/virtio.ko drivers/virtio/virtio_ring.ko drivers/virtio/virtio_pci_legacy_dev.ko
+    drivers/virtio/virtio_pci_modern_dev.ko drivers/virtio/virtio_pci.ko)
+network_modules=(net/core/failover.ko drivers/net/net_failover.ko drivers/net/virtio_net.ko)
 
 [ $# -ge 1 ] || die "usage: initramfs.sh OUT [--kernel FOLDER] [--module vcuda.ko] [PATH...]"
 out=$1
@@ -55,6 +55,21 @@ add() {
     cp -rL --preserve=mode "$1" "$stage$(dirname "$1")/"
 }
 
+# add_modules LIST MODULE...: the kernel's modules, and their names in /vm/modules/LIST in the order in which init inserts them.
+add_modules() {
+    local list=$stage/vm/modules/$1 name found
+    shift
+    : >"$list"
+    for name in "$@"; do
+        found=$(compgen -G "$kernel/modules/kernel/$name*" | head -n 1) || continue # built in, or no kernel given
+        case $found in
+            *.xz) xz -dc "$found" >"$stage/vm/modules/$(basename "$name")" ;;
+            *) cp "$found" "$stage/vm/modules/" ;;
+        esac
+        basename "$name" >>"$list"
+    done
+}
+
 # libraries FILE...: what the dynamic linker would load for them here, one path on each line.
 libraries() {
     local file
@@ -79,22 +94,14 @@ ln -s /vm/busybox "$stage/usr/bin/sh"
 echo 'root:x:0:0:root:/root:/bin/sh' >"$stage/etc/passwd"
 echo 'root:x:0:' >"$stage/etc/group"
 
-if [ -n "$kernel" ] && [ -d "$kernel/modules" ]; then
-    for name in "${modules[@]}"; do
-        found=$(compgen -G "$kernel/modules/kernel/$name*" | head -n 1) || continue # built in
-        case $found in
-            *.xz) xz -dc "$found" >"$stage/vm/modules/$(basename "$name")" ;;
-            *) cp "$found" "$stage/vm/modules/" ;;
-        esac
-        basename "$name" >>"$stage/vm/modules/order"
-    done
-fi
+add_modules virtio "${virtio_modules[@]}"
+add_modules network "${network_modules[@]}"
 [ -z "$module" ] || cp "$module" "$stage/vm/vcuda.ko"
 for path in "${paths[@]}"; do
     [ -e "$path" ] || die "there is no '$path'"
     add "$(realpath -s "$path")"
 done
-mapfile -t files < <(find "${paths[@]}" /dev/null -type f -size +3c 2>/dev/null)
+mapfile -t files < <(find "${paths[@]}" /dev/null -type f 2>/dev/null)
 for library in $(libraries "${files[@]}"); do
     [ -e "$stage$library" ] || add "$library"
 done

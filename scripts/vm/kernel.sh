@@ -7,7 +7,7 @@
 #     kernel=$(scripts/vm/kernel.sh 6.12)      # from Debian 12's backports
 #
 #     $kernel/vmlinuz     the kernel
-#     $kernel/modules     its modules (what is in /lib/modules/RELEASE on a Debian system)
+#     $kernel/modules     its modules for virtio and the network
 #     $kernel/build       what modules are built against: make -C $kernel/build M=... modules
 #     $kernel/release     what `uname -r` prints there
 #
@@ -38,6 +38,9 @@ fetch() {
     for lib in root/lib root/usr/lib; do # older and newer packages differ
         if [ -d "$lib/modules/$release/kernel" ]; then mv "$lib/modules/$release" modules; fi
     done
+    # What initramfs.sh takes from there; the others are 100 MB.
+    find modules/kernel -name '*.ko*' ! -path '*/virtio/*' ! -name 'virtio_net.*' ! -name '*failover.*' -delete
+    find modules -type d -empty -delete
     # The headers find linux-kbuild as ../../lib, and name their common part by its absolute path.
     mkdir lib
     mv root/usr/src src
