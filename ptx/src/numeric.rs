@@ -326,12 +326,12 @@ pub(crate) fn integer_to_double(value: i128, mode: u8) -> f64 {
 /// `cvt.rna.tf32.f32`: ten bits of fraction are kept, ties away from zero.
 #[inline(always)]
 pub(crate) fn to_tf32(x: f32, mode: u8) -> u32 {
-    if x.is_nan() {
-        return 0x7fff_ffff;
-    }
     let bits = x.to_bits();
+    if x.is_nan() && mode != AWAY {
+        return 0x7fff_e000;
+    }
     if bits & 0x7f80_0000 == 0x7f80_0000 {
-        return bits;
+        return bits & 0xffff_e000;
     }
     let increment = match mode {
         AWAY => 0x1000,
