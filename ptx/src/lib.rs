@@ -57,7 +57,8 @@ mod numeric;
 pub mod parse;
 mod program;
 
-pub use exec::{Assertion, Engine, Fault, Lanes, Launch, Limits, Output, Place};
+pub use exec::{Assertion, Engine, Fault, Lanes, Launch, Limits, Output, Place, SourceLine};
+pub use exec::{Checks, Finding, Findings, Mistake};
 pub use kernel::{Kernel, Param};
 pub use memory::{ALLOCATION_ALIGNMENT, AddressSpace, MemoryError, Region};
 pub use parse::{Module, ParseError, parse};

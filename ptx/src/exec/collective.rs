@@ -71,10 +71,16 @@ unsafe fn barrier_body<const AVX: bool>(cx: &mut Context<'_>, inst: &Inst, mask:
         };
         let generation = cx.block.barriers.generation(number);
         let live = cx.block.live;
+        if let Some(watch) = &mut cx.block.watch {
+            watch.arrive(number, cx.warp, kind != barrier::ARRIVE);
+        }
         let done = cx
             .block
             .barriers
             .arrive(number, threads, rounded, expected, given, live);
+        if done && let Some(watch) = &mut cx.block.watch {
+            watch.complete(number);
+        }
         if kind == barrier::ARRIVE {
             return Flow::Next;
         }
@@ -157,6 +163,9 @@ unsafe fn write_reduction(
 /// The row holds words.
 #[inline(always)]
 unsafe fn gather(cx: &mut Context<'_>, members: Row, mask: u32, plain: bool) -> u32 {
+    if let Some(watch) = &mut cx.block.watch {
+        watch.meet(cx.warp);
+    }
     // SAFETY: the caller vouches for the row.
     let members: [u32; LANES] = unsafe { cx.row::<[u32; LANES]>(members).read() };
     let first = members[mask.trailing_zeros() as usize];

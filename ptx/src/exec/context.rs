@@ -14,6 +14,8 @@ use crate::parse::ast::Space;
 pub(crate) struct Context<'a> {
     /// Addresses that rows are relative to: frame, constants, special registers.
     pub bases: [*mut u8; 4],
+    /// Index of the warp in its block.
+    pub warp: u32,
     /// Lanes of the running group.
     pub active: u32,
     /// The instruction that runs.

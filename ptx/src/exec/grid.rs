@@ -7,6 +7,9 @@ use super::fault::Fault;
 use super::special::LaunchShape;
 use super::system::Output;
 use super::warp::Surroundings;
+#[allow(unused_imports)] // for the documentation
+use super::watch::Checks;
+use super::watch::Findings;
 use crate::kernel::Kernel;
 use crate::memory::AddressSpace;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -52,6 +55,8 @@ pub struct Limits<'a> {
     pub time_limit: Option<Duration>,
     /// Takes what the kernel prints; without it, that is lost.
     pub output: Option<&'a dyn Output>,
+    /// Takes what kernels that are [watched](Checks) find.
+    pub findings: Option<&'a dyn Findings>,
 }
 
 /// Threads that run blocks.
@@ -80,6 +85,7 @@ struct Job {
     params: &'static [u8],
     abort: Option<&'static AtomicBool>,
     output: Option<&'static dyn Output>,
+    findings: Option<&'static dyn Findings>,
     deadline: Option<(Instant, Duration)>,
     shape: LaunchShape,
     launch_rows: Rows,
@@ -143,7 +149,7 @@ impl Engine {
         shape.cooperative = launch.cooperative;
         // SAFETY: the references are used by this thread and by pool threads that count themselves
         // in `helpers`; `finish` below waits for all of them and runs even if a block panics.
-        let (kernel, space, params, abort, output) = unsafe {
+        let (kernel, space, params, abort, output, findings) = unsafe {
             (
                 core::mem::transmute::<&Kernel, &'static Kernel>(kernel),
                 core::mem::transmute::<&AddressSpace, &'static AddressSpace>(space),
@@ -154,6 +160,9 @@ impl Engine {
                 core::mem::transmute::<Option<&dyn Output>, Option<&'static dyn Output>>(
                     limits.output,
                 ),
+                core::mem::transmute::<Option<&dyn Findings>, Option<&'static dyn Findings>>(
+                    limits.findings,
+                ),
             )
         };
         let job = Arc::new(Job {
@@ -162,6 +171,7 @@ impl Engine {
             params,
             abort,
             output,
+            findings,
             deadline: limits
                 .time_limit
                 .map(|limit| (Instant::now() + limit, limit)),
@@ -327,6 +337,7 @@ fn work(job: &Arc<Job>, worker: u32, arena: &mut Arena, mut publish: Option<&Poo
         space: job.space,
         params: job.params,
         output: job.output,
+        findings: job.findings,
         launch_rows: job.launch_rows.as_ptr(),
     };
     let mut resident: VecDeque<(u64, Box<Block>)> = VecDeque::new();

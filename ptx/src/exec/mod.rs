@@ -26,10 +26,12 @@ pub(crate) mod special;
 pub(crate) mod system;
 pub(crate) mod value;
 mod warp;
+pub(crate) mod watch;
 pub(crate) mod window;
 
 pub(crate) use context::Context;
-pub use fault::{Assertion, Fault, Place};
+pub use fault::{Assertion, Fault, Place, SourceLine};
 pub use grid::{Engine, Launch, Limits};
 pub use isa::Lanes;
 pub use system::Output;
+pub use watch::{Checks, Finding, Findings, Mistake};

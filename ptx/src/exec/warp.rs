@@ -12,6 +12,7 @@ use super::code::{Code, Flow, Rows};
 use super::context::Context;
 use super::fault::Trouble;
 use super::system::Output;
+use super::watch::Findings;
 use crate::memory::AddressSpace;
 
 /// Backward jumps in a turn. A wait for another lane or warp costs `SPIN_COST` of them at each
@@ -93,6 +94,7 @@ pub(crate) struct Surroundings<'a> {
     pub space: &'a AddressSpace,
     pub params: &'a [u8],
     pub output: Option<&'a dyn Output>,
+    pub findings: Option<&'a dyn Findings>,
     /// Parameters spread over the lanes.
     pub launch_rows: *const u8,
 }
@@ -135,6 +137,7 @@ impl Warp {
                 stacks.special.as_mut_ptr(),
                 around.launch_rows.cast_mut(),
             ],
+            warp: self.index,
             active: 0,
             pc: entry_pc,
             limit: u32::MAX,

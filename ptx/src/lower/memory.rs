@@ -8,7 +8,7 @@ use crate::exec::access::{self, flags};
 use crate::exec::atomic::{self, AtomicOp};
 use crate::exec::code::{Handler, Row, Width};
 use crate::exec::{Lanes, control, window};
-use crate::exec::{frame, value};
+use crate::exec::{frame, value, watch};
 use crate::parse::ast::{Operand, Space, Type};
 
 /// The handlers of a load or store of a type.
@@ -126,6 +126,23 @@ pub(crate) enum Target {
 }
 
 impl Builder<'_> {
+    /// Has an access watched that the next instruction makes, in kernels that are: `bytes` from the
+    /// address on, of the kind that `watch` defines.
+    pub fn watch(
+        &mut self,
+        space: Space,
+        kind: u64,
+        (row, wide, offset): (Row, bool, i64),
+        bytes: u64,
+    ) {
+        let watched = matches!(space, Space::Shared | Space::Global | Space::Generic);
+        if watched && self.shared.checks.any() {
+            let rows = [row, if wide { row } else { Row::NONE }];
+            let run = watch::watch(self.lanes);
+            self.emit(run, &rows, &[], offset, watch::aux(space, kind, bytes));
+        }
+    }
+
     /// Resolves `[a+4]`.
     pub fn target(&mut self, operand: &Operand) -> Result<Target, Refusal> {
         let Operand::Address { base, offset } = operand else {
@@ -210,6 +227,14 @@ fn order_flags(form: &Form) -> u64 {
     bits
 }
 
+fn ordered(form: &Form) -> u64 {
+    if order_flags(form) == 0 {
+        0
+    } else {
+        watch::ORDERED
+    }
+}
+
 /// `ld` and `ldu` (PTX ISA, "ld").
 pub(crate) fn ld(b: &mut Builder<'_>, form: &Form, operands: &[Operand]) -> Result<(), Refusal> {
     let ([d, address], Some(ty)) = (operands, form.ty(0)) else {
@@ -274,6 +299,8 @@ pub(crate) fn ld(b: &mut Builder<'_>, form: &Form, operands: &[Operand]) -> Resu
                 width,
                 b.lanes,
             )?;
+            let kind = watch::LOAD | ordered(form);
+            b.watch(space, kind, (row, wide, offset), ty.size() * count);
             rows[4] = row;
             // Parameters of a function are local memory.
             let space = if space == Space::Param && !b.kernel {
@@ -359,6 +386,8 @@ pub(crate) fn st(b: &mut Builder<'_>, form: &Form, operands: &[Operand]) -> Resu
                 width,
                 b.lanes,
             )?;
+            let kind = watch::STORE | ordered(form);
+            b.watch(space, kind, (row, wide, offset), ty.size() * count);
             rows[4] = row;
             let space = if space == Space::Param && !b.kernel {
                 Space::Local
@@ -517,6 +546,8 @@ fn emit_atomic<O: AtomicOp>(
     } else {
         b.destination(d, width)?
     };
+    let bytes = size_of::<O::Value>() as u64;
+    b.watch(form.space(), watch::ATOMIC, (row, true, offset), bytes);
     b.emit(
         run,
         &[d, row, first, second],
@@ -647,6 +678,7 @@ pub(crate) fn cp(b: &mut Builder<'_>, form: &Form, operands: &[Operand]) -> Resu
     let (Ok(high), Ok(low)) = (i32::try_from(to_offset), i32::try_from(from_offset)) else {
         return Err(Refusal::Unsupported);
     };
+    b.watch(Space::Shared, watch::STORE, (to, true, to_offset), size);
     let imm = i64::from(high) << 32 | i64::from(low as u32);
     let run = frame::copy_to_shared(b.lanes);
     b.emit(run, &[to, from, have], &[], imm, size);

@@ -25,10 +25,10 @@ mod special;
 mod system;
 mod table;
 
-use crate::exec::Lanes;
 use crate::exec::chain::Chain;
 use crate::exec::code::{Code, FunctionCode, ParamRow, Row, Width};
 use crate::exec::indexed::Indexed;
+use crate::exec::{Checks, Lanes};
 use crate::parse::ast::{Function, Operand, Statement};
 use crate::parse::{Module, Symbol};
 use builder::{Constants, Draft, Patch};
@@ -93,6 +93,8 @@ pub(crate) struct Shared {
     pub specials: u32,
     /// Opcodes that were looked up.
     pub forms: HashMap<Symbol, Option<(Arc<form::Form>, &'static table::Instruction)>>,
+    /// What to look for while the kernel runs.
+    pub checks: Checks,
 }
 
 /// What is known of a name within one function.
@@ -135,7 +137,7 @@ pub(crate) fn kernel(
     index: usize,
     globals: &Arc<HashMap<Symbol, Global>>,
     functions: &Arc<HashMap<Symbol, usize>>,
-    lanes: Lanes,
+    (lanes, checks): (Lanes, Checks),
 ) -> Result<LoweredKernel, Refused> {
     let whole = |why| {
         let function = &module.functions[index];
@@ -168,6 +170,7 @@ pub(crate) fn kernel(
         dynamic: Vec::new(),
         specials: 0,
         forms: HashMap::new(),
+        checks,
     };
     let mut order = vec![index];
     let mut place: HashMap<usize, u32> = HashMap::from([(index, 0)]);

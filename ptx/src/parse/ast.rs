@@ -2,6 +2,7 @@
 //! The syntax tree of a PTX module.
 
 use super::names::{Names, Symbol};
+use super::sources::Sources;
 use core::ops::Range;
 
 /// A PTX module.
@@ -19,6 +20,8 @@ pub struct Module {
     pub functions: Vec<Function>,
     /// `.alias` pairs: name, what it stands for.
     pub aliases: Vec<(Symbol, Symbol)>,
+    /// Source lines, where the text says them.
+    pub sources: Sources,
 }
 
 /// `.visible`, `.extern`, ...
