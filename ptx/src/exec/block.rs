@@ -476,7 +476,14 @@ impl Block {
                             warp.index,
                             members & warp.live & !group.mask
                         ),
-                        _ => format!("at line {line}, lanes {:#010x} of warp {} wait", group.mask, warp.index),
+                        Wait::Barrier { barrier, .. } => format!(
+                            "at line {line}, lanes {:#010x} of warp {} wait at barrier {barrier}",
+                            group.mask, warp.index
+                        ),
+                        _ => format!(
+                            "at line {line}, lanes {:#010x} of warp {} wait",
+                            group.mask, warp.index
+                        ),
                     });
                 }
             }

@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 use vcuda_protocol::Status;
 use vcuda_ptx::{AddressSpace, Engine, Fault};
 
+use super::checker::Checker;
 use crate::devices::{Faults, Gate};
 use crate::status;
 use crate::window::Window;
@@ -18,6 +19,8 @@ pub(super) struct Core {
     pub(super) space: AddressSpace,
     pub(super) engine: Engine,
     pub(super) time_limit: Option<Duration>,
+    /// Looks for mistakes, if anybody wants to know of them.
+    pub(super) checker: Option<Arc<Checker>>,
     /// Keeps the memory behind the address space's shared region. After it: fields are dropped in
     /// their order.
     pub(super) _window: Option<Window>,
@@ -130,6 +133,9 @@ impl Context {
         let Some(status) = status_of(fault) else {
             return;
         };
+        if let Some(checker) = &self.core.checker {
+            checker.fault(fault);
+        }
         self.fail_and(tag, status, || match fault {
             // The program speaks here, not this device: the line is the one that CUDA prints.
             Fault::Assert { .. } => {

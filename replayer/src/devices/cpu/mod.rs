@@ -7,6 +7,7 @@
 //! issued, so that a bad address is refused at once and an allocation may reuse addresses whose
 //! memory is still in use; the address space of the engine holds what kernels can reach now.
 
+mod checker;
 mod context;
 mod info;
 mod launch;
@@ -32,6 +33,7 @@ use super::*;
 use crate::rows::Rows;
 use crate::status;
 use crate::window::Window;
+pub use checker::Checker;
 use context::{Context, Core};
 use memory::{Memory, Refusal};
 use modules::Modules;
@@ -99,8 +101,17 @@ fn device_regions(options: &CpuOptions) -> Result<Vec<Region>, MemoryError> {
 impl CpuDevice {
     /// Devices for one session, whose host memory lies in `window`.
     pub fn create(
+        options: CpuOptions,
+        window: Option<&Window>,
+    ) -> Result<Vec<Arc<dyn Device>>, CpuError> {
+        CpuDevice::create_checked(options, window, None)
+    }
+
+    /// The same; their kernels are looked at by the checker.
+    pub fn create_checked(
         mut options: CpuOptions,
         window: Option<&Window>,
+        checker: Option<Arc<Checker>>,
     ) -> Result<Vec<Arc<dyn Device>>, CpuError> {
         if !(1..=MAX_DEVICES as u32).contains(&options.devices) {
             return Err(CpuError::Count(options.devices));
@@ -121,8 +132,16 @@ impl CpuDevice {
         if let Some(window) = window.filter(|window| !window.is_empty()) {
             regions.push(shared_region(window)?);
         }
+        let mut space = AddressSpace::new(regions)?;
+        if checker
+            .as_ref()
+            .is_some_and(|checker| checker.checks().uninitialized)
+        {
+            space = space.tracked()?;
+        }
         let core = Arc::new(Core {
-            space: AddressSpace::new(regions)?,
+            space,
+            checker,
             engine: Engine::new(options.threads),
             time_limit: options.time_limit,
             _window: window.cloned(),

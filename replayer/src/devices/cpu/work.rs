@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use vcuda_protocol::scattered::{Run, Scattered};
 use vcuda_protocol::{Extent, Pitch, Status};
-use vcuda_ptx::{Kernel, Launch, Limits};
+use vcuda_ptx::{Findings, Kernel, Launch, Limits};
 
 use super::context::{Context, Core};
 use super::printed::Printed;
@@ -146,6 +146,10 @@ impl LaunchWork {
             abort: Some(self.context.stop_flag()),
             time_limit: core.time_limit,
             output: Some(&printed),
+            findings: core
+                .checker
+                .as_deref()
+                .map(|checker| checker as &dyn Findings),
         };
         let outcome = core.engine.run(&core.space, &self.kernel, &launch, &limits);
         // Before anybody can learn that the kernel has ended.
@@ -164,6 +168,7 @@ impl CopyWork {
         let outcome = self.side(&self.dst).and_then(|(to, to_rows)| {
             let (from, from_rows) = self.side(&self.src)?;
             for (to_offset, from_offset, len) in pairs(to_rows, from_rows) {
+                self.note_written(to_offset, from_offset, len);
                 copy(&to, to_offset, &from, from_offset, len);
             }
             Ok(())
@@ -171,6 +176,20 @@ impl CopyWork {
         if let Err(status) = outcome {
             self.context
                 .fail(self.tag, status, &"A copy's memory is gone.");
+        }
+    }
+
+    /// What is copied counts as written there, if it does here.
+    fn note_written(&self, to_offset: u64, from_offset: u64, len: u64) {
+        let space = &self.context.core.space;
+        match (&self.dst, &self.src) {
+            (Operand::Device { address: to, .. }, Operand::Device { address: from, .. }) => {
+                space.copy_written(to + to_offset, from + from_offset, len);
+            }
+            (Operand::Device { address, .. }, Operand::Host { .. }) => {
+                space.set_written(address + to_offset, len);
+            }
+            _ => {}
         }
     }
 
