@@ -107,7 +107,7 @@ unsafe fn barrier_body<const AVX: bool>(cx: &mut Context<'_>, inst: &Inst, mask:
 }
 
 /// After lanes were split off to wait: the others go on with the next instruction.
-fn resume_rest(cx: &mut Context<'_>) -> Flow {
+pub(super) fn resume_rest(cx: &mut Context<'_>) -> Flow {
     if cx.active == 0 {
         return Flow::Regroup;
     }
@@ -156,7 +156,7 @@ unsafe fn write_reduction(
 /// # Safety
 /// The row holds words.
 #[inline(always)]
-unsafe fn gather(cx: &mut Context<'_>, members: Row, mask: u32, plain: bool) -> u32 {
+pub(super) unsafe fn gather(cx: &mut Context<'_>, members: Row, mask: u32, plain: bool) -> u32 {
     // SAFETY: the caller vouches for the row.
     let members: [u32; LANES] = unsafe { cx.row::<[u32; LANES]>(members).read() };
     let first = members[mask.trailing_zeros() as usize];

@@ -21,6 +21,7 @@ mod grid;
 pub(crate) mod indexed;
 pub(crate) mod isa;
 pub(crate) mod lanes;
+pub(crate) mod matrix;
 mod printf;
 pub(crate) mod special;
 pub(crate) mod system;

@@ -3,7 +3,7 @@
 
 use super::scope::{Binding, Scopes};
 use super::{Mark, Refusal, Shared};
-use crate::exec::code::{Base, Handler, Inst, LANES, OPERANDS, ParamRow, Row, Width};
+use crate::exec::code::{Base, Handler, Inst, LANES, OPERANDS, ParamRow, Row, Wide, Width};
 use crate::exec::lanes::{self, Op1, Op2, Op3};
 use crate::exec::{Lanes, control, frame, window};
 use crate::parse::ast::{Body, Linkage, Operand, Space, Type};
@@ -38,6 +38,8 @@ pub(crate) struct Draft {
     pub patch: Patch,
     /// It only computes: reads rows, writes a row, and goes on to the next.
     pub pure: bool,
+    /// Which of `Shared::wides` holds more of its rows.
+    pub wide: Option<u32>,
     pub line: u32,
 }
 
@@ -197,10 +199,21 @@ impl<'a> Builder<'a> {
             defs,
             patch: Patch::None,
             pure: false,
+            wide: None,
             line: self.line,
         });
         let last = self.drafts.len() - 1;
         &mut self.drafts[last]
+    }
+
+    /// Appends an instruction with more rows than fit into `Inst`, whose number in the code is in
+    /// `imm`. `rows` are further rows that it reads.
+    pub fn emit_wide(&mut self, run: Handler, rows: &[Row], wide: Wide) -> &mut Draft {
+        let number = self.shared.wides.len() as u32;
+        self.shared.wides.push(wide);
+        let draft = self.emit(run, rows, &[], number.into(), 0);
+        draft.wide = Some(number);
+        draft
     }
 
     /// Emits a plain operation of one operand.

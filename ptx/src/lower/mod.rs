@@ -18,6 +18,7 @@ mod form;
 mod function;
 mod fuse;
 mod integer;
+mod matrix;
 mod memory;
 mod packed;
 mod scope;
@@ -27,7 +28,7 @@ mod table;
 
 use crate::exec::Lanes;
 use crate::exec::chain::Chain;
-use crate::exec::code::{Code, FunctionCode, ParamRow, Row, Width};
+use crate::exec::code::{Code, FunctionCode, ParamRow, Row, Wide, Width};
 use crate::exec::indexed::Indexed;
 use crate::parse::ast::{Function, Operand, Statement};
 use crate::parse::{Module, Symbol};
@@ -75,6 +76,8 @@ pub(crate) struct Shared {
     /// Instructions that are executed together.
     pub chains: Vec<Chain>,
     pub indexed: Vec<Indexed>,
+    /// Instructions with many rows.
+    pub wides: Vec<Wide>,
     /// Parameters that are kept as rows, and the bytes of these.
     pub params: Vec<ParamRow>,
     pub param_rows: u32,
@@ -157,6 +160,7 @@ pub(crate) fn kernel(
         tables: Vec::new(),
         chains: Vec::new(),
         indexed: Vec::new(),
+        wides: Vec::new(),
         params: Vec::new(),
         param_rows: 0,
         marks: vec![Mark::default(); module.names.len()],
@@ -225,7 +229,7 @@ pub(crate) fn kernel(
         &place,
         shared.constants,
         shared.tables,
-        (shared.chains, shared.indexed),
+        (shared.chains, shared.indexed, shared.wides),
         callable,
         shared.params,
     );
@@ -294,7 +298,7 @@ fn link(
     place: &HashMap<usize, u32>,
     constants: Constants,
     mut tables: Vec<Vec<u32>>,
-    (chains, indexed): (Vec<Chain>, Vec<Indexed>),
+    (chains, indexed, wides): (Vec<Chain>, Vec<Indexed>, Vec<Wide>),
     callable: Vec<Option<u32>>,
     params: Vec<ParamRow>,
 ) -> Code {
@@ -350,6 +354,7 @@ fn link(
         tables,
         chains,
         indexed,
+        wides,
         params,
     }
 }
