@@ -219,6 +219,8 @@ pub(crate) struct Wide {
 pub(crate) enum Detail {
     Product(super::matrix::Product),
     Fragment(super::matrix::Fragment),
+    Sample(super::texture::Sample),
+    Surface(super::texture::Surface),
 }
 
 /// A kernel parameter, or a part of one, that a launch spreads over a row.

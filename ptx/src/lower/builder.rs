@@ -5,7 +5,7 @@ use super::scope::{Binding, Scopes};
 use super::{Mark, Refusal, Shared};
 use crate::exec::code::{Base, Handler, Inst, LANES, OPERANDS, ParamRow, Row, Wide, Width};
 use crate::exec::lanes::{self, Op1, Op2, Op3};
-use crate::exec::{Lanes, control, frame, window};
+use crate::exec::{Lanes, apply, control, frame, window};
 use crate::parse::ast::{Body, Linkage, Operand, Space, Type};
 use crate::parse::{Module, Symbol};
 use std::collections::HashMap;
@@ -292,6 +292,30 @@ impl<'a> Builder<'a> {
         let c = self.source(c, Width::of::<O::C>())?;
         let d = self.destination(d, Width::of::<O::D>())?;
         self.emit(run, &[d, a, b, c], &[0], 0, 0).pure = true;
+        Ok(())
+    }
+
+    /// Emits an operation that is rare: a function of up to three operands.
+    pub fn apply(
+        &mut self,
+        function: apply::Function,
+        constant: u32,
+        (d, width): (&Operand, Width),
+        operands: &[(&Operand, Width)],
+    ) -> Result<(), Refusal> {
+        let mut rows = [Row::NONE; 4];
+        let mut widths = [width; 4];
+        for (i, &(operand, width)) in operands.iter().take(3).enumerate() {
+            rows[i + 1] = self.source(operand, width)?;
+            widths[i + 1] = width;
+        }
+        for i in operands.len() + 1..4 {
+            (rows[i], widths[i]) = (rows[1], widths[1]);
+        }
+        rows[0] = self.destination(d, width)?;
+        let run = apply::apply(self.lanes);
+        let (imm, aux) = (apply::imm(widths, constant), apply::aux(function));
+        self.emit(run, &rows, &[0], imm, aux).pure = true;
         Ok(())
     }
 

@@ -19,12 +19,14 @@ mod function;
 mod fuse;
 mod integer;
 mod matrix;
+mod mbarrier;
 mod memory;
 mod packed;
 mod scope;
 mod special;
 mod system;
 mod table;
+mod texture;
 
 use crate::exec::Lanes;
 use crate::exec::chain::Chain;

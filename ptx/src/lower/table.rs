@@ -6,7 +6,10 @@
 
 use super::builder::Builder;
 use super::form::{Form, Modifier, Set, set};
-use super::{Refusal, collective, compare, control, convert, float, integer, matrix, memory};
+use super::{
+    Refusal, collective, compare, control, convert, float, integer, matrix, mbarrier, memory,
+    texture,
+};
 use crate::parse::ast::Operand;
 use std::collections::HashMap;
 use std::sync::OnceLock;
@@ -141,9 +144,9 @@ static TABLE: &[Instruction] = &[
     with("st", SPACES | ORDER | CACHE | VECTOR, memory::st),
     with("atom", ATOMIC, memory::atom),
     with("red", ATOMIC, memory::atom),
-    row(
+    wordy(
         "cp",
-        &[
+        set(&[
             Async,
             Ca,
             Cg,
@@ -153,8 +156,25 @@ static TABLE: &[Instruction] = &[
             CommitGroup,
             WaitGroup,
             WaitAll,
-        ],
+            Arrive,
+        ]),
+        &["mbarrier", "noinc"],
         memory::cp,
+    ),
+    wordy(
+        "mbarrier",
+        set(&[Shared, Arrive, Cta, Release, Acquire, Relaxed]),
+        &[
+            "init",
+            "inval",
+            "arrive_drop",
+            "noComplete",
+            "test_wait",
+            "try_wait",
+            "parity",
+            "pending_count",
+        ],
+        mbarrier::mbarrier_,
     ),
     with("cvta", SPACES | set(&[To]), memory::cvta),
     with("isspacep", SPACES, memory::isspacep),
@@ -238,6 +258,67 @@ static TABLE: &[Instruction] = &[
             "m16n8k256",
         ],
         matrix::mma,
+    ),
+    wordy(
+        "tex",
+        VECTOR,
+        &[
+            "1d", "2d", "3d", "a1d", "a2d", "cube", "acube", "base", "level", "grad",
+        ],
+        texture::tex,
+    ),
+    wordy(
+        "tld4",
+        VECTOR | set(&[R]),
+        &["g", "b", "a", "2d", "a2d", "cube", "acube"],
+        texture::tex,
+    ),
+    wordy(
+        "txq",
+        0,
+        &[
+            "width",
+            "height",
+            "depth",
+            "array_size",
+            "num_mipmap_levels",
+            "num_samples",
+            "normalized_coords",
+            "channel_data_type",
+            "channel_order",
+        ],
+        texture::query,
+    ),
+    wordy(
+        "suq",
+        0,
+        &[
+            "width",
+            "height",
+            "depth",
+            "array_size",
+            "channel_data_type",
+            "channel_order",
+        ],
+        texture::query,
+    ),
+    wordy(
+        "suld",
+        VECTOR | CACHE | set(&[Clamp]),
+        &["b", "1d", "2d", "3d", "a1d", "a2d", "trap", "zero"],
+        texture::surface,
+    ),
+    wordy(
+        "sust",
+        VECTOR | CACHE | set(&[Clamp]),
+        &["b", "p", "1d", "2d", "3d", "a1d", "a2d", "trap", "zero"],
+        texture::surface,
+    ),
+    wordy(
+        "sured",
+        set(&[Clamp, Add, Min, Max, And, Or]),
+        &["b", "1d", "2d", "3d", "a1d", "a2d", "trap", "zero"],
+        texture::surface,
     ),
     wordy(
         "ldmatrix",

@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use vcuda_protocol::{Extent, Pitch, Status};
-use vcuda_ptx::{Kernel, Launch, Limits};
+use vcuda_ptx::{Images, Kernel, Launch, Limits};
 
 use super::context::{Context, Core};
 use super::printed::Printed;
@@ -56,6 +56,7 @@ pub(super) struct LaunchWork {
     pub(super) dynamic_shared: u32,
     pub(super) cooperative: bool,
     pub(super) params: Vec<u8>,
+    pub(super) images: Arc<Images>,
     pub(super) tag: u64,
 }
 
@@ -102,6 +103,7 @@ impl Task for Work {
             Work::Free { core, addresses } => free_all(&core, &addresses),
             Work::Reset { context, addresses } => {
                 free_all(&context.core, &addresses);
+                context.heap.clear(&context.core.space);
                 context.recover();
             }
             Work::Nothing => {}
@@ -145,6 +147,8 @@ impl LaunchWork {
             abort: Some(self.context.stop_flag()),
             time_limit: core.time_limit,
             output: Some(&printed),
+            images: Some(&self.images),
+            heap: Some(&self.context.heap),
         };
         let outcome = core.engine.run(&core.space, &self.kernel, &launch, &limits);
         // Before anybody can learn that the kernel has ended.
