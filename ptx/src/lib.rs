@@ -50,6 +50,8 @@
 //! ```
 
 mod exec;
+mod heap;
+mod image;
 mod kernel;
 mod lower;
 mod memory;
@@ -59,6 +61,8 @@ mod program;
 
 pub use exec::{Assertion, Engine, Fault, Lanes, Launch, Limits, Output, Place, SourceLine};
 pub use exec::{Checks, Finding, Findings, Mistake};
+pub use heap::Heap;
+pub use image::{Channel, Edge, Image, Images, Level, Sampler, Shape};
 pub use kernel::{Kernel, Param};
 pub use memory::{ALLOCATION_ALIGNMENT, AddressSpace, MemoryError, Region};
 pub use parse::{Module, ParseError, parse};

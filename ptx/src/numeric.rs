@@ -297,6 +297,18 @@ pub(crate) fn decode_bfloat(bits: u16) -> f32 {
     f32::from_bits(u32::from(bits) << 16)
 }
 
+/// The sum of two values of a 16-bit format, rounded to nearest.
+pub(crate) fn add_half(a: u16, b: u16, format: Format) -> u16 {
+    let decode = |bits| {
+        if format.exponent == HALF.exponent {
+            decode_half(bits)
+        } else {
+            decode_bfloat(bits)
+        }
+    };
+    encode(fma_odd(decode(a), 1.0, decode(b)), format, NEAREST)
+}
+
 /// a * b + c of values with at most 24 significant bits, rounded to odd.
 #[inline]
 pub(crate) fn fma_odd(a: f32, b: f32, c: f32) -> f64 {

@@ -10,6 +10,7 @@ use super::fault::Trouble;
 use super::isa::handlers;
 use super::warp::SPIN_COST;
 use super::window;
+use crate::numeric::{BFLOAT, Format, HALF, add_half};
 use crate::numeric::{canonical32, flush32};
 use crate::parse::ast::Space;
 use core::mem::size_of;
@@ -50,6 +51,11 @@ atomic_values! {
     u16, AtomicU16;
     u32, AtomicU32;
     u64, AtomicU64;
+}
+
+fn halves(a: u32, b: u32, format: Format) -> u32 {
+    let sum = |shift: u32| u32::from(add_half((a >> shift) as u16, (b >> shift) as u16, format));
+    sum(16) << 16 | sum(0)
 }
 
 /// What an atomic operation makes of the old value; `c` is only used by `cas`.
@@ -141,6 +147,10 @@ atomics! {
     Dec32(u32) = |old, b, _| if old == 0 || old > b { b } else { old - 1 };
     Exch32(u32) = |_, b, _| b;
     Exch64(u64) = |_, b, _| b;
+    Add16(u16) = |old, b, _| add_half(old, b, HALF);
+    AddBf16(u16) = |old, b, _| add_half(old, b, BFLOAT);
+    Add16x2(u32) = |old, b, _| halves(old, b, HALF);
+    AddBf16x2(u32) = |old, b, _| halves(old, b, BFLOAT);
     Cas16(u16) = |old, b, c| if old == b { c } else { old };
     Cas32(u32) = |old, b, c| if old == b { c } else { old };
     Cas64(u64) = |old, b, c| if old == b { c } else { old };

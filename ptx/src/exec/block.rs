@@ -447,6 +447,11 @@ impl Block {
                 what,
                 target,
             },
+            Trouble::InvalidObject { what, object, .. } => Fault::InvalidObject {
+                place,
+                what,
+                object,
+            },
             Trouble::StackOverflow { limit, .. } => Fault::StackOverflow { place, limit },
             Trouble::Assert { assertion, .. } => Fault::Assert { place, assertion },
         }

@@ -113,7 +113,7 @@ unsafe fn barrier_body<const AVX: bool>(cx: &mut Context<'_>, inst: &Inst, mask:
 }
 
 /// After lanes were split off to wait: the others go on with the next instruction.
-fn resume_rest(cx: &mut Context<'_>) -> Flow {
+pub(super) fn resume_rest(cx: &mut Context<'_>) -> Flow {
     if cx.active == 0 {
         return Flow::Regroup;
     }
@@ -162,7 +162,7 @@ unsafe fn write_reduction(
 /// # Safety
 /// The row holds words.
 #[inline(always)]
-unsafe fn gather(cx: &mut Context<'_>, members: Row, mask: u32, plain: bool) -> u32 {
+pub(super) unsafe fn gather(cx: &mut Context<'_>, members: Row, mask: u32, plain: bool) -> u32 {
     if let Some(watch) = &mut cx.block.watch {
         watch.meet(cx.warp);
     }

@@ -138,6 +138,16 @@ pub enum Fault {
         /// The address or index.
         target: u64,
     },
+    /// Something that does not exist is used.
+    #[error("{place}: {what} {object:#x}, which does not exist.")]
+    InvalidObject {
+        /// Where.
+        place: Place,
+        /// "use of the texture or surface object", "free of the address".
+        what: &'static str,
+        /// Its number.
+        object: u64,
+    },
     /// Calls nest too deep.
     #[error("{place}: the call stack passed {limit} bytes.")]
     StackOverflow {
@@ -201,6 +211,11 @@ pub(crate) enum Trouble {
         what: &'static str,
         target: u64,
     },
+    InvalidObject {
+        lane: u32,
+        what: &'static str,
+        object: u64,
+    },
     StackOverflow {
         lane: u32,
         limit: u64,
@@ -218,6 +233,7 @@ impl Trouble {
             | Trouble::Misaligned { lane, .. }
             | Trouble::Trap { lane }
             | Trouble::InvalidTarget { lane, .. }
+            | Trouble::InvalidObject { lane, .. }
             | Trouble::StackOverflow { lane, .. }
             | Trouble::Assert { lane, .. } => *lane,
         }

@@ -7,6 +7,7 @@
 //! instructions.
 
 pub(crate) mod access;
+pub(crate) mod apply;
 pub(crate) mod atomic;
 mod block;
 pub(crate) mod chain;
@@ -21,9 +22,12 @@ mod grid;
 pub(crate) mod indexed;
 pub(crate) mod isa;
 pub(crate) mod lanes;
+pub(crate) mod matrix;
+pub(crate) mod mbarrier;
 mod printf;
 pub(crate) mod special;
 pub(crate) mod system;
+pub(crate) mod texture;
 pub(crate) mod value;
 mod warp;
 pub(crate) mod watch;

@@ -13,6 +13,8 @@ use super::context::Context;
 use super::fault::Trouble;
 use super::system::Output;
 use super::watch::Findings;
+use crate::heap::Heap;
+use crate::image::Images;
 use crate::memory::AddressSpace;
 
 /// Backward jumps in a turn. A wait for another lane or warp costs `SPIN_COST` of them at each
@@ -95,6 +97,8 @@ pub(crate) struct Surroundings<'a> {
     pub params: &'a [u8],
     pub output: Option<&'a dyn Output>,
     pub findings: Option<&'a dyn Findings>,
+    pub images: Option<&'a Images>,
+    pub heap: Option<&'a Heap>,
     /// Parameters spread over the lanes.
     pub launch_rows: *const u8,
 }
@@ -153,6 +157,8 @@ impl Warp {
             space: around.space,
             params: around.params,
             output: around.output,
+            images: around.images,
+            heap: around.heap,
             region: 0,
             trouble: None,
         };

@@ -483,6 +483,10 @@ pub(crate) fn atom(b: &mut Builder<'_>, form: &Form, operands: &[Operand]) -> Re
         Add, Type::U64 | Type::S64 => atomic::Add64;
         Add, Type::F32 => atomic::AddF32;
         Add, Type::F64 => atomic::AddF64;
+        Add, Type::F16 => atomic::Add16;
+        Add, Type::Bf16 => atomic::AddBf16;
+        Add, Type::F16x2 => atomic::Add16x2;
+        Add, Type::Bf16x2 => atomic::AddBf16x2;
         Min, Type::U32 => atomic::MinU32;
         Min, Type::S32 => atomic::MinS32;
         Min, Type::U64 => atomic::MinU64;
@@ -643,6 +647,9 @@ pub(crate) fn hint(
 /// `cp.async`: the copy is made at once, so that there is never a group to wait for.
 pub(crate) fn cp(b: &mut Builder<'_>, form: &Form, operands: &[Operand]) -> Result<(), Refusal> {
     use Modifier::{Async, Ca, Cg, CommitGroup, Global, Shared, WaitAll, WaitGroup};
+    if form.says("mbarrier") {
+        return super::mbarrier::copies_arrive(b, form, operands);
+    }
     if !form.has(Async) || !form.types.is_empty() {
         return Err(Refusal::Unsupported);
     }
@@ -660,7 +667,20 @@ pub(crate) fn cp(b: &mut Builder<'_>, form: &Form, operands: &[Operand]) -> Resu
     if !matches!(size, 4 | 8 | 16) {
         return Err(Refusal::invalid("a size other than 4, 8 and 16"));
     }
-    let have = b.source(&have, Width::Word)?;
+    let have = match b.declared_width(&have) {
+        // The source is ignored where the predicate holds.
+        Some(Width::Predicate) => {
+            let ignored = b.source(&have, Width::Predicate)?;
+            let (none, all) = (b.constant(Width::Word, 0)?, b.constant(Width::Word, size)?);
+            let d = b.new_register(Width::Word)?;
+            let run = crate::exec::lanes::select::<u32>(b.lanes);
+            b.unguarded(|b| {
+                b.emit(run, &[d, none, all, ignored], &[0], 0, 0);
+            });
+            d
+        }
+        _ => b.source(&have, Width::Word)?,
+    };
     let mut place = |operand: &Operand| match b.target(operand)? {
         Target::Row {
             row,

@@ -18,15 +18,18 @@ mod form;
 mod function;
 mod fuse;
 mod integer;
+mod matrix;
+mod mbarrier;
 mod memory;
 mod packed;
 mod scope;
 mod special;
 mod system;
 mod table;
+mod texture;
 
 use crate::exec::chain::Chain;
-use crate::exec::code::{Code, FunctionCode, ParamRow, Row, Width};
+use crate::exec::code::{Code, FunctionCode, ParamRow, Row, Wide, Width};
 use crate::exec::indexed::Indexed;
 use crate::exec::{Checks, Lanes};
 use crate::parse::ast::{Function, Operand, Statement};
@@ -75,6 +78,8 @@ pub(crate) struct Shared {
     /// Instructions that are executed together.
     pub chains: Vec<Chain>,
     pub indexed: Vec<Indexed>,
+    /// Instructions with many rows.
+    pub wides: Vec<Wide>,
     /// Parameters that are kept as rows, and the bytes of these.
     pub params: Vec<ParamRow>,
     pub param_rows: u32,
@@ -159,6 +164,7 @@ pub(crate) fn kernel(
         tables: Vec::new(),
         chains: Vec::new(),
         indexed: Vec::new(),
+        wides: Vec::new(),
         params: Vec::new(),
         param_rows: 0,
         marks: vec![Mark::default(); module.names.len()],
@@ -228,7 +234,7 @@ pub(crate) fn kernel(
         &place,
         shared.constants,
         shared.tables,
-        (shared.chains, shared.indexed),
+        (shared.chains, shared.indexed, shared.wides),
         callable,
         shared.params,
     );
@@ -297,7 +303,7 @@ fn link(
     place: &HashMap<usize, u32>,
     constants: Constants,
     mut tables: Vec<Vec<u32>>,
-    (chains, indexed): (Vec<Chain>, Vec<Indexed>),
+    (chains, indexed, wides): (Vec<Chain>, Vec<Indexed>, Vec<Wide>),
     callable: Vec<Option<u32>>,
     params: Vec<ParamRow>,
 ) -> Code {
@@ -353,6 +359,7 @@ fn link(
         tables,
         chains,
         indexed,
+        wides,
         params,
     }
 }

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use vcuda_protocol::scattered::{Run, Scattered};
 use vcuda_protocol::{Extent, Pitch, Status};
-use vcuda_ptx::{Findings, Kernel, Launch, Limits};
+use vcuda_ptx::{Findings, Images, Kernel, Launch, Limits};
 
 use super::context::{Context, Core};
 use super::printed::Printed;
@@ -57,6 +57,7 @@ pub(super) struct LaunchWork {
     pub(super) dynamic_shared: u32,
     pub(super) cooperative: bool,
     pub(super) params: Vec<u8>,
+    pub(super) images: Arc<Images>,
     pub(super) tag: u64,
 }
 
@@ -103,6 +104,7 @@ impl Task for Work {
             Work::Free { core, addresses } => free_all(&core, &addresses),
             Work::Reset { context, addresses } => {
                 free_all(&context.core, &addresses);
+                context.heap.clear(&context.core.space);
                 context.recover();
             }
             Work::Nothing => {}
@@ -150,6 +152,8 @@ impl LaunchWork {
                 .checker
                 .as_deref()
                 .map(|checker| checker as &dyn Findings),
+            images: Some(&self.images),
+            heap: Some(&self.context.heap),
         };
         let outcome = core.engine.run(&core.space, &self.kernel, &launch, &limits);
         // Before anybody can learn that the kernel has ended.
