@@ -13,6 +13,7 @@ use super::collective::{gather, resume_rest};
 use super::context::Context;
 use super::isa::handlers;
 use super::value::Value;
+use super::watch;
 use crate::numeric::{HALF, NEAREST, canonical32, decode_bfloat, decode_half, encode, fma64};
 use crate::parse::ast::Space;
 
@@ -490,6 +491,8 @@ unsafe fn fragment_body<const AVX: bool>(cx: &mut Context<'_>, inst: &Inst, mask
                 return illegal(cx, lane, address, bytes, access, f.space);
             };
             *host = found;
+            let kind = if f.store { watch::STORE } else { watch::LOAD };
+            cx.watch(kind, f.space, lane, address, bytes);
         }
         let columns = f.columns;
         let host = |row: usize, column: usize| {
@@ -590,6 +593,7 @@ unsafe fn load_matrix_body<const AVX: bool>(cx: &mut Context<'_>, inst: &Inst, m
             let Some(host) = cx.locate(space, address, ROW) else {
                 return illegal(cx, lane, address, ROW, "load", space);
             };
+            cx.watch(watch::LOAD, space, lane, address, ROW);
             matrices[lane / 8][lane % 8] = core::array::from_fn(|i| u16::load(host.add(2 * i)));
         }
         for (matrix, &row) in matrices.iter().zip(&inst.rows[..count]) {

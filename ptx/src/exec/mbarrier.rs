@@ -12,6 +12,7 @@ use super::context::Context;
 use super::isa::handlers;
 use super::value::Value;
 use super::warp::SPIN_COST;
+use super::watch;
 use core::sync::atomic::{Ordering, fence};
 
 const COUNT: u64 = (1 << 20) - 1;
@@ -75,6 +76,18 @@ unsafe fn barrier_body<const AVX: bool>(cx: &mut Context<'_>, inst: &Inst, mask:
         let Some(host) = cx.locate(space, address, SIZE) else {
             return illegal(cx, lane, address, SIZE, "mbarrier operation", space);
         };
+        let kind = if op == op::INIT {
+            watch::STORE
+        } else {
+            watch::LOAD
+        };
+        cx.watch(
+            kind | watch::STORE | watch::ORDERED,
+            space,
+            lane,
+            address,
+            SIZE,
+        );
         // SAFETY: as above; `locate` vouches for an aligned word.
         unsafe {
             let count = || u64::from(*cx.row::<u32>(inst.rows[2]).add(lane)) & COUNT;

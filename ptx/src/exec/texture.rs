@@ -391,6 +391,9 @@ unsafe fn surface_body<const AVX: bool>(cx: &mut Context<'_>, inst: &Inst, mask:
         if !address.is_multiple_of(u64::from(bytes)) {
             return misaligned(cx, lane, address, bytes.into(), access, Space::Global);
         }
+        if s.op != SurfaceOp::Load {
+            cx.space.set_written(address, bytes.into());
+        }
         let host = cx.space.locate(address, bytes.into(), &mut cx.region);
         let Some(host) = host else {
             return illegal(cx, lane, address, bytes.into(), access, Space::Global);

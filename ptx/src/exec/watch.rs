@@ -352,17 +352,121 @@ impl Watch {
     }
 }
 
+/// An access of one thread that is about to happen.
+struct Attempt {
+    by: Thread,
+    kind: u64,
+    space: Space,
+    address: u64,
+    bytes: u64,
+}
+
+impl Attempt {
+    /// Where in the block's shared memory, or None for global memory. Accesses elsewhere are of no
+    /// interest.
+    fn shared_offset(&self) -> Result<Option<u64>, ()> {
+        match self.space {
+            Space::Shared => Ok(Some(self.address)),
+            Space::Generic if window::of(self.address) == window::SHARED => {
+                Ok(Some(window::offset(self.address)))
+            }
+            Space::Global => Ok(None),
+            Space::Generic if self.address < window::GENERIC_LIMIT => Ok(None),
+            _ => Err(()),
+        }
+    }
+
+    /// Takes note of the access, and adds what is wrong with it to what was found: a read of what
+    /// was never written first, a race second. Accesses that will fault are left to the instruction.
+    fn look(&self, cx: &mut Context<'_>, watch: &mut Watch, found: &mut [Option<Raw>; 2]) {
+        let Ok(shared_offset) = self.shared_offset() else {
+            return;
+        };
+        let mut note = |which: usize, other| match &mut found[which] {
+            Some(raw) => raw.threads += 1,
+            slot => {
+                *slot = Some(Raw {
+                    at: self.by,
+                    other,
+                    threads: 1,
+                    kind: self.kind,
+                    size: self.bytes as u32,
+                    shared: shared_offset.is_some(),
+                    address: shared_offset.unwrap_or(self.address),
+                });
+            }
+        };
+        if let Some(offset) = shared_offset {
+            if cx.locate_shared(offset, self.bytes).is_none() {
+                return;
+            }
+            let (race, new) =
+                watch.access_shared(self.by, self.kind, offset as usize, self.bytes as usize);
+            if let Some(other) = race {
+                note(1, Some((other.by, other.kind)));
+            }
+            if new && watch.checks.uninitialized {
+                note(0, None);
+            }
+        } else if watch.checks.uninitialized {
+            if cx.locate(Space::Global, self.address, self.bytes).is_none() {
+                return;
+            }
+            if self.kind & LOAD != 0 && cx.space.unwritten(self.address, self.bytes).is_some() {
+                note(0, None);
+            }
+            if self.kind & STORE != 0 {
+                cx.space.set_written(self.address, self.bytes);
+            }
+        }
+    }
+}
+
+impl Context<'_> {
+    /// Has an access watched that an instruction makes whose addresses only it knows; at most 256
+    /// bytes.
+    #[inline(always)]
+    pub fn watch(&mut self, kind: u64, space: Space, lane: usize, address: u64, bytes: u64) {
+        if self.block.watch.is_some() {
+            self.watch_one(kind, space, lane, address, bytes);
+        }
+    }
+
+    #[cold]
+    fn watch_one(&mut self, kind: u64, space: Space, lane: usize, address: u64, bytes: u64) {
+        let Some(mut watch) = self.block.watch.take() else {
+            return;
+        };
+        let attempt = Attempt {
+            by: Thread {
+                warp: self.warp,
+                lane: lane as u32,
+                pc: self.pc,
+            },
+            kind,
+            space,
+            address,
+            bytes,
+        };
+        let mut found = [None, None];
+        attempt.look(self, &mut watch, &mut found);
+        watch.found.extend(found.into_iter().flatten());
+        if kind & ORDERED != 0 && watch.checks.races {
+            watch.exchange(self.warp, address);
+        }
+        self.block.watch = Some(watch);
+    }
+}
+
 /// Looks at an access that is about to happen: row 0 is the address, with the offset in `imm`.
-/// Accesses that will fault are left to the instruction itself.
 #[inline(always)]
 unsafe fn watch_body<const AVX: bool>(cx: &mut Context<'_>, inst: &Inst, mask: u32) -> Flow {
     let Some(mut watch) = cx.block.watch.take() else {
         return Flow::Next;
     };
-    let (kind, bytes) = (inst.aux >> 16 & 15, inst.aux >> 20 & 0xffff);
+    let kind = inst.aux >> 16 & 15;
     let wide = inst.rows[1] == inst.rows[0];
-    let mut unwritten: Option<Raw> = None;
-    let mut race: Option<Raw> = None;
+    let mut found = [None, None];
     let mut exchanged = None;
     for lane in (0..LANES).filter(|lane| mask & (1 << lane) != 0) {
         // SAFETY: the lowering stage checked the width of the row: double words if it is there
@@ -374,59 +478,24 @@ unsafe fn watch_body<const AVX: bool>(cx: &mut Context<'_>, inst: &Inst, mask: u
                 u64::from(*cx.row::<u32>(inst.rows[0]).add(lane))
             }
         };
-        let address = base.wrapping_add(inst.imm as u64);
-        let shared_offset = match flags::space(inst.aux) {
-            Space::Shared => Some(address),
-            Space::Generic if window::of(address) == window::SHARED => {
-                Some(window::offset(address))
-            }
-            Space::Global => None,
-            Space::Generic if address < window::GENERIC_LIMIT => None,
-            _ => continue,
-        };
-        let at = Thread {
-            warp: cx.warp,
-            lane: lane as u32,
-            pc: cx.pc,
-        };
-        let raw = |other| Raw {
-            at,
-            other,
-            threads: 1,
+        let attempt = Attempt {
+            by: Thread {
+                warp: cx.warp,
+                lane: lane as u32,
+                pc: cx.pc,
+            },
             kind,
-            size: bytes as u32,
-            shared: shared_offset.is_some(),
-            address: shared_offset.unwrap_or(address),
+            space: flags::space(inst.aux),
+            address: base.wrapping_add(inst.imm as u64),
+            bytes: inst.aux >> 20 & 0xffff,
         };
-        let note = |slot: &mut Option<Raw>, other| match slot {
-            Some(raw) => raw.threads += 1,
-            None => *slot = Some(raw(other)),
-        };
-        if let Some(offset) = shared_offset {
-            if cx.locate_shared(offset, bytes).is_none() {
-                continue;
-            }
-            let (other, new) = watch.access_shared(at, kind, offset as usize, bytes as usize);
-            if let Some(other) = other {
-                note(&mut race, Some((other.by, other.kind)));
-            }
-            if new && watch.checks.uninitialized {
-                note(&mut unwritten, None);
-            }
-        } else if watch.checks.uninitialized && cx.locate(Space::Global, address, bytes).is_some() {
-            if kind & LOAD != 0 && cx.space.unwritten(address, bytes).is_some() {
-                note(&mut unwritten, None);
-            }
-            if kind & STORE != 0 {
-                cx.space.set_written(address, bytes);
-            }
-        }
-        if kind & ORDERED != 0 && watch.checks.races && exchanged != Some(address) {
-            watch.exchange(cx.warp, address);
-            exchanged = Some(address);
+        attempt.look(cx, &mut watch, &mut found);
+        if kind & ORDERED != 0 && watch.checks.races && exchanged != Some(attempt.address) {
+            watch.exchange(cx.warp, attempt.address);
+            exchanged = Some(attempt.address);
         }
     }
-    watch.found.extend(unwritten.into_iter().chain(race));
+    watch.found.extend(found.into_iter().flatten());
     cx.block.watch = Some(watch);
     Flow::Next
 }
