@@ -26,7 +26,7 @@ macro_rules! programs {
 
 programs! {
     abi_10 abi_11 abi_12 async_allocation big_copy concurrent_waits constructor_calls cooperative_grid cross_thread_sync
-    device_functions device_printf device_query double_precision driver_api driver_dlopen driver_edges driver_kernels
+    device_functions device_limits device_printf device_query double_precision driver_api driver_dlopen driver_edges driver_kernels
     dynamic_shared errors exit_without_cleanup float_functions fork_before_cuda fork_program half_precision
     histogram_atomics host_functions host_functions_meet integer_functions invalid_driver_handles invalid_handles kernel_parameters lane_locks large_sizes launch_api
     managed managed_variable mandelbrot many_launches matmul_tiled memcpy_2d_3d memset_kinds nbody newer_architecture
