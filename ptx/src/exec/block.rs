@@ -416,7 +416,7 @@ impl Block {
                         " (the block has {} bytes of shared memory)",
                         self.state.shared.len()
                     );
-                } else if address < window::GENERIC_LIMIT {
+                } else if address < window::GENERIC_LIMIT && space != "local" {
                     hint = format!(" ({})", around.space.describe(address));
                 }
                 Fault::IllegalAddress {

@@ -28,7 +28,7 @@ fn output<const F: u8>(x: f32) -> f32 {
     saturated::<F>(x)
 }
 
-/// The same for the result of a multiplication. One that is subnormal before it is rounded to so
+/// The same for the result of a multiplication or division. One that is subnormal before it is rounded to so
 /// many bits is flushed, even if rounding makes it normal; `scaled` is the result times 2^64.
 #[inline(always)]
 fn product<const F: u8>(x: f32, scaled: f32) -> f32 {
@@ -81,7 +81,8 @@ ops! {
     };
     DivF32<const F: u8>(f32, f32) -> f32 = |a, b| {
         let (a, b) = (input::<F>(a), input::<F>(b));
-        output::<F>(if mode(F) == NEAREST { a / b } else { numeric::div32(a, b, mode(F)) })
+        let div = |a: f32, b: f32| if mode(F) == NEAREST { a / b } else { numeric::div32(a, b, mode(F)) };
+        product::<F>(div(a, b), if F & FTZ != 0 { div(a * SCALE, b) } else { 0.0 })
     };
     RcpF32<const F: u8>(f32) -> f32 = |a| {
         let a = input::<F>(a);

@@ -192,7 +192,8 @@ static TABLE: &[Instruction] = &[
     row("ret", &[Uni], control::ret),
     row("exit", &[], control::exit),
     row("trap", &[], control::trap),
-    row("brkpt", &[], control::nothing),
+    // Without a debugger it ends the kernel.
+    row("brkpt", &[], control::trap),
     row("pmevent", &[], control::nothing),
     row("nanosleep", &[], control::nanosleep),
     row(

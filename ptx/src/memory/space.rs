@@ -196,6 +196,9 @@ impl AddressSpace {
         } else {
             (near.start - addr, "before")
         };
+        if distance > 1 << 32 {
+            return "far from everything that is allocated".into();
+        }
         match distance {
             0 => format!(
                 "directly {side} the nearest allocation, of {len} bytes at {:#x}",

@@ -62,6 +62,26 @@ fn single(forms: &mut Vec<Form>) {
             }
         }
     }
+    // Results around the smallest normal number: flushed before or after they are rounded?
+    for round in ROUND {
+        for sat in ["", ".sat"] {
+            let ops = [In::F32NearTiny, In::F32NearOne, In::F32NearTiny];
+            forms.push(plain(
+                &format!("mul{round}.ftz{sat}.f32"),
+                Out::W,
+                &ops[..2],
+            ));
+            if !round.is_empty() {
+                forms.push(Form::new(
+                    format!("fma{round}.ftz{sat}.f32 $0, $a, $b, 0f80000000;"),
+                    &[Out::W],
+                    &ops[..2],
+                ));
+                forms.push(plain(&format!("fma{round}.ftz{sat}.f32"), Out::W, &ops));
+                forms.push(plain(&format!("div{round}.ftz.f32"), Out::W, &ops[..2]));
+            }
+        }
+    }
     forms.push(plain("copysign.f32", Out::W, &[F32, F32]));
     for class in [
         "finite",
@@ -111,7 +131,7 @@ fn approximate(forms: &mut Vec<Form>) {
             ("rcp.approx", &[F32], near(2.0 * ulp, tiny)),
             ("sqrt.approx", &[F32], near(2.0 * ulp, 0.0)),
             ("rsqrt.approx", &[F32], near(2.5 * ulp, 0.0)),
-            ("sin.approx", &[Angle], near(0.0, 2f64.powi(-19))),
+            ("sin.approx", &[Angle], near(0.0, 2f64.powi(-20))),
             ("cos.approx", &[Angle], near(0.0, 2f64.powi(-19))),
             ("ex2.approx", &[F32], near(3.0 * ulp, tiny)),
             ("ex2.approx", &[In::F32Mild], near(3.0 * ulp, tiny)),

@@ -14,6 +14,7 @@ mod integers;
 mod matrix;
 mod operands;
 mod packed;
+pub mod random;
 mod video;
 mod warps;
 
@@ -24,7 +25,7 @@ pub const CASES: usize = 1024;
 /// Threads of a block.
 pub const BLOCK: usize = 128;
 /// Results that are kept whole, of forms that are compared bit by bit.
-pub const KEPT: usize = 10;
+pub const KEPT: usize = 8;
 /// Results that are kept whole, of forms that are not.
 pub const KEPT_NEAR: usize = 128;
 /// Results that share a hash.

@@ -19,7 +19,7 @@ pub enum In {
     F64,
     /// A word that is mostly below 80: a count of bits.
     Count,
-    /// Single precision between -7 and 7.
+    /// Single precision between -2 pi and 2 pi.
     Angle,
     /// Small integers in a floating-point format, whose sums and products are exact.
     F16x2Int,
@@ -35,20 +35,26 @@ pub enum In {
     F64Mild,
     /// Full-range single precision between 2^-100 and 2^100.
     F32Wide,
+    /// Just below and above 1, and just above the smallest normal number: products around the
+    /// border of the subnormal numbers.
+    F32NearOne,
+    F32NearTiny,
+    F16NearOne,
+    F16NearTiny,
 }
 
 impl In {
     pub fn bytes(self) -> usize {
         match self {
             In::P => 1,
-            In::U16 | In::F16 | In::BF16 => 2,
+            In::U16 | In::F16 | In::BF16 | In::F16NearOne | In::F16NearTiny => 2,
             In::U64 | In::F64 | In::F64Int | In::F64Mild => 8,
             _ => 4,
         }
     }
 }
 
-struct Random(u64);
+pub struct Random(pub u64);
 
 impl Random {
     /// splitmix64
@@ -60,7 +66,7 @@ impl Random {
         z ^ z >> 31
     }
 
-    fn below(&mut self, n: u64) -> u64 {
+    pub fn below(&mut self, n: u64) -> u64 {
         self.next() % n
     }
 
@@ -208,6 +214,13 @@ fn encode_integer(value: i64, format: Format) -> u64 {
     u64::from(value < 0) << (fraction + exponent) | (bias + u64::from(power)) << fraction | mantissa
 }
 
+/// A value within a few of another one, of either sign.
+fn near(random: &mut Random, value: u64, sign: u64) -> u64 {
+    let distance = random.below(9).wrapping_sub(5);
+    let scaled = distance.wrapping_mul(1 + random.below(3));
+    value.wrapping_add(scaled) & (2 * sign - 1) | if random.below(2) == 0 { sign } else { 0 }
+}
+
 pub fn half_value(bits: u16) -> f64 {
     let magnitude = u64::from(bits & 0x7fff);
     let value = match magnitude >> 10 {
@@ -269,9 +282,13 @@ fn value(random: &mut Random, input: In, before: Option<u64>) -> u64 {
         In::F32Mild => mild(random, F32),
         In::Tf32Mild => mild(random, F32) & !0x1fff,
         In::F64Mild => mild(random, F64),
+        In::F32NearOne => near(random, 127 << 23, 1 << 31),
+        In::F32NearTiny => near(random, 1 << 23, 1 << 31),
+        In::F16NearOne => near(random, 15 << 10, 1 << 15),
+        In::F16NearTiny => near(random, 1 << 10, 1 << 15),
         In::Angle => {
             let x = (random.next() >> 40) as f32 / (1 << 24) as f32;
-            u64::from(((x - 0.5) * 14.0).to_bits())
+            u64::from(((x - 0.5) * 12.5).to_bits())
         }
         In::F32Wide => {
             let bits = random.next() & 0x807f_ffff;

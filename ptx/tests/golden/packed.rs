@@ -39,6 +39,24 @@ pub fn forms(forms: &mut Vec<Form>) {
                 }
             }
         }
+        if ty == "f16" {
+            for op in ["mul.ftz", "mul.ftz.sat", "mul.rn.ftz"] {
+                forms.push(plain(
+                    &format!("{op}.f16"),
+                    out,
+                    &[In::F16NearTiny, In::F16NearOne],
+                ));
+            }
+            for op in ["fma.rn.ftz", "fma.rn.ftz.sat", "fma.rn.ftz.relu"] {
+                let ops = [In::F16NearTiny, In::F16NearOne, In::F16NearTiny];
+                forms.push(plain(&format!("{op}.f16"), out, &ops));
+                forms.push(Form::new(
+                    format!("{{ .reg .b16 z; mov.b16 z, 0x8000; {op}.f16 $0, $a, $b, z; }}"),
+                    &[out],
+                    &ops[..2],
+                ));
+            }
+        }
         forms.push(plain(&format!("fma.rn.oob.{ty}"), out, &[x; 3]));
         let check = if half {
             Check::NearHalves {
