@@ -60,7 +60,7 @@ pub mod parse;
 mod program;
 
 pub use exec::{Assertion, Engine, Fault, Lanes, Launch, Limits, Output, Place, SourceLine};
-pub use exec::{Checks, Finding, Findings, Mistake};
+pub use exec::{Checks, Finding, Findings, Mistake, Schedule};
 pub use heap::Heap;
 pub use image::{Channel, Edge, Image, Images, Level, Sampler, Shape};
 pub use kernel::{Kernel, Param};

@@ -3,6 +3,7 @@
 
 use super::code::{LANES, Rows};
 use super::fault::{Fault, Place, SourceLine, Trouble};
+use super::schedule::{Choices, Schedule};
 use super::special::LaunchShape;
 use super::warp::{Stacks, Surroundings, Turn, Wait, Warp};
 use super::watch::{Finding, Mistake, Thread, Watch};
@@ -192,6 +193,8 @@ pub(crate) struct Block {
     pub ctaid: [u32; 3],
     warps: Vec<Warp>,
     state: BlockState,
+    /// Decides which warp is next, in another order than the usual one.
+    choices: Option<Choices>,
 }
 
 /// How a round of turns ended.
@@ -238,7 +241,7 @@ impl Block {
     /// A block at its start; made of one that ended, if there is one.
     pub fn new(
         kernel: &Kernel,
-        shape: &LaunchShape,
+        (shape, schedule): (&LaunchShape, Option<Schedule>),
         index: u64,
         launch: *const LaunchMemory,
         arena: &mut Arena,
@@ -247,6 +250,7 @@ impl Block {
         let bytes = kernel.static_shared() as usize + shape.dynamic_shared as usize;
         let mut block = arena.blocks.pop().unwrap_or_default();
         block.ctaid = shape.ctaid(index);
+        block.choices = schedule.map(|schedule| Choices::new(schedule, index));
         block.state.live = threads;
         block.state.launch = launch;
         block.state.barriers = Barriers::default();
@@ -262,7 +266,8 @@ impl Block {
             .warps
             .resize_with(shape.warps() as usize, Warp::default);
         for (index, warp) in block.warps.iter_mut().enumerate() {
-            warp.start(index as u32, entry, threads - index as u32 * LANES as u32);
+            let lanes = threads - index as u32 * LANES as u32;
+            warp.start(index as u32, entry, lanes, schedule);
         }
         block
     }
@@ -277,7 +282,14 @@ impl Block {
         worker: u32,
     ) -> Result<Round, Fault> {
         let mut left = false;
-        for w in 0..self.warps.len() {
+        let mut order: Vec<usize> = Vec::new();
+        if let Some(choices) = &mut self.choices {
+            for w in 0..self.warps.len() {
+                order.insert(choices.below(w + 1), w);
+            }
+        }
+        for turn in 0..self.warps.len() {
+            let w = order.get(turn).copied().unwrap_or(turn);
             let warp = &mut self.warps[w];
             if warp.groups.is_empty() {
                 continue;

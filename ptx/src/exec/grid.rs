@@ -4,6 +4,7 @@
 use super::block::{Arena, Block, LaunchMemory, Round};
 use super::code::Rows;
 use super::fault::Fault;
+use super::schedule::Schedule;
 use super::special::LaunchShape;
 use super::system::Output;
 use super::warp::Surroundings;
@@ -59,6 +60,8 @@ pub struct Limits<'a> {
     pub output: Option<&'a dyn Output>,
     /// Takes what kernels that are [watched](Checks) find.
     pub findings: Option<&'a dyn Findings>,
+    /// Another order of turns than the usual one.
+    pub schedule: Option<Schedule>,
     /// Textures and surfaces.
     pub images: Option<&'a Images>,
     /// Where the kernel allocates; without it, it gets nothing.
@@ -92,6 +95,7 @@ struct Job {
     abort: Option<&'static AtomicBool>,
     output: Option<&'static dyn Output>,
     findings: Option<&'static dyn Findings>,
+    schedule: Option<Schedule>,
     images: Option<&'static Images>,
     heap: Option<&'static Heap>,
     deadline: Option<(Instant, Duration)>,
@@ -182,6 +186,7 @@ impl Engine {
             abort,
             output,
             findings,
+            schedule: limits.schedule,
             images,
             heap,
             deadline: limits
@@ -350,6 +355,7 @@ fn work(job: &Arc<Job>, worker: u32, arena: &mut Arena, mut publish: Option<&Poo
         params: job.params,
         output: job.output,
         findings: job.findings,
+        schedule: job.schedule,
         images: job.images,
         heap: job.heap,
         launch_rows: job.launch_rows.as_ptr(),
@@ -365,7 +371,13 @@ fn work(job: &Arc<Job>, worker: u32, arena: &mut Arena, mut publish: Option<&Poo
         if (resident.is_empty() || more)
             && let Some(index) = job.take()
         {
-            let block = Block::new(job.kernel, &job.shape, index, &job.memory, arena);
+            let block = Block::new(
+                job.kernel,
+                (&job.shape, job.schedule),
+                index,
+                &job.memory,
+                arena,
+            );
             resident.push_front((index, block));
         }
         let Some((index, mut block)) = resident.pop_front() else {

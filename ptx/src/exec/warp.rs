@@ -11,6 +11,7 @@ use super::block::BlockState;
 use super::code::{Code, Flow, Rows};
 use super::context::Context;
 use super::fault::Trouble;
+use super::schedule::{Choices, Schedule};
 use super::system::Output;
 use super::watch::Findings;
 use crate::heap::Heap;
@@ -88,6 +89,8 @@ pub(crate) struct Warp {
     /// The next choice goes to the group that waited longest.
     rotate: bool,
     clock: u32,
+    /// Decides which group is next, in another order than the usual one.
+    choices: Option<Choices>,
 }
 
 /// What all turns of a launch share.
@@ -97,6 +100,7 @@ pub(crate) struct Surroundings<'a> {
     pub params: &'a [u8],
     pub output: Option<&'a dyn Output>,
     pub findings: Option<&'a dyn Findings>,
+    pub schedule: Option<Schedule>,
     pub images: Option<&'a Images>,
     pub heap: Option<&'a Heap>,
     /// Parameters spread over the lanes.
@@ -105,7 +109,7 @@ pub(crate) struct Surroundings<'a> {
 
 impl Warp {
     /// Sets the warp to the start of a kernel.
-    pub fn start(&mut self, index: u32, entry: u32, lanes: u32) {
+    pub fn start(&mut self, index: u32, entry: u32, lanes: u32, schedule: Option<Schedule>) {
         self.index = index;
         self.live = if lanes >= 32 {
             u32::MAX
@@ -113,14 +117,25 @@ impl Warp {
             (1 << lanes) - 1
         };
         self.groups.clear();
-        self.groups.push(Group {
+        let group = |mask| Group {
             pc: entry,
-            mask: self.live,
+            mask,
             frame: 0,
             local: 0,
             wait: Wait::Ready,
             stamp: 0,
-        });
+        };
+        match schedule {
+            Some(Schedule {
+                lanes_apart: true, ..
+            }) => {
+                let lanes = (0..32).map(|lane| 1 << lane);
+                let live = lanes.filter(|lane| lane & self.live != 0);
+                self.groups.extend(live.map(group));
+            }
+            _ => self.groups.push(group(self.live)),
+        }
+        self.choices = schedule.map(|schedule| Choices::new(schedule, u64::from(index) << 32));
         self.stacks = None;
         self.rotate = false;
         self.clock = 0;
@@ -145,7 +160,10 @@ impl Warp {
             active: 0,
             pc: entry_pc,
             limit: u32::MAX,
-            budget: TURN,
+            budget: match &mut self.choices {
+                Some(choices) => 1 + choices.below(64) as i32,
+                None => TURN,
+            },
             resumed: false,
             frame: 0,
             local: 0,
@@ -164,10 +182,11 @@ impl Warp {
         };
         let end = loop {
             wake(&mut cx);
-            if cx.groups.len() > 1 {
+            let apart = around.schedule.is_some_and(|schedule| schedule.lanes_apart);
+            if cx.groups.len() > 1 && !apart {
                 merge(cx.groups);
             }
-            if !choose(&mut cx, self.rotate) {
+            if !choose(&mut cx, self.rotate, &mut self.choices) {
                 break if cx.groups.is_empty() {
                     Turn::Done
                 } else {
@@ -278,7 +297,7 @@ fn merge(groups: &mut Vec<Group>) {
 }
 
 /// Makes a group the running one; false if none can run.
-fn choose(cx: &mut Context<'_>, rotate: bool) -> bool {
+fn choose(cx: &mut Context<'_>, rotate: bool, choices: &mut Option<Choices>) -> bool {
     let mut best: Option<(usize, (u64, u64))> = None;
     for (i, group) in cx.groups.iter().enumerate() {
         let ready = match group.wait {
@@ -295,7 +314,9 @@ fn choose(cx: &mut Context<'_>, rotate: bool) -> bool {
             continue;
         }
         let rank = (u64::from(!group.frame), u64::from(group.pc));
-        let key = if rotate {
+        let key = if let Some(choices) = choices {
+            (choices.below(1 << 20) as u64, 0)
+        } else if rotate {
             (u64::from(group.stamp), rank.1)
         } else {
             rank

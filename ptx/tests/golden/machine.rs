@@ -2,7 +2,7 @@
 //! Runs forms of the table with this crate.
 
 use super::golden::{BLOCK, CASES, Form, HEADER, results};
-use vcuda_ptx::{AddressSpace, Engine, Lanes, Launch, Limits, Program, Region, parse};
+use vcuda_ptx::{AddressSpace, Engine, Lanes, Launch, Limits, Program, Region, Schedule, parse};
 
 const BASE: u64 = 0x10_0000_0000;
 const HALF: u64 = 1 << 20;
@@ -27,6 +27,16 @@ impl Machine {
 
     /// The results of all cases, one after the other.
     pub fn run(&self, form: &Form, lanes: Lanes) -> Result<Vec<u8>, Box<dyn std::error::Error>> {
+        self.run_with(form, lanes, &self.engine, None)
+    }
+
+    pub fn run_with(
+        &self,
+        form: &Form,
+        lanes: Lanes,
+        engine: &Engine,
+        schedule: Option<Schedule>,
+    ) -> Result<Vec<u8>, Box<dyn std::error::Error>> {
         let source = format!("{HEADER}{}", form.kernel("k"));
         let module = parse(source.as_bytes())?;
         let program = Program::load_for(
@@ -56,8 +66,11 @@ impl Machine {
             params: &params,
             cooperative: false,
         };
-        self.engine
-            .run(&self.space, &kernel, &launch, &Limits::default())?;
+        let limits = Limits {
+            schedule,
+            ..Limits::default()
+        };
+        engine.run(&self.space, &kernel, &launch, &limits)?;
         self.space.read(output, &mut out)?;
         let words: Vec<u64> = out
             .chunks_exact(8)
