@@ -13,6 +13,9 @@ use vcuda_ptx::Lanes;
 /// Opcodes that are not executed, one a line.
 const REFUSED: &str = include_str!("golden/refused.txt");
 
+/// Forms for which the GPU does something else than the PTX ISA says.
+const DIFFERENCES: &str = include_str!("golden/differences.txt");
+
 /// The stored bytes of each form, by its key.
 fn stored() -> HashMap<u32, &'static [u8]> {
     let mut rest: &[u8] = include_bytes!("golden/results.bin");
@@ -85,7 +88,14 @@ fn check(lanes: Lanes) {
     let mut wrong = Vec::new();
     for form in forms() {
         match machine.run(&form, lanes) {
-            Ok(ours) => wrong.extend(difference(&form, &ours, stored[&form.key()])),
+            Ok(ours) => {
+                let difference = difference(&form, &ours, stored[&form.key()]);
+                if !DIFFERENCES.lines().any(|line| line == form.body) {
+                    wrong.extend(difference);
+                } else if difference.is_none() {
+                    wrong.push(format!("{} does what the GPU does", form.body));
+                }
+            }
             Err(error) if is_refused(&error.to_string()) => {}
             Err(error) => wrong.push(error.to_string()),
         }

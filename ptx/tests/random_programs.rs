@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use vcuda_ptx::{Engine, Lanes, Schedule};
 
 /// Programs that are tried at least, and for how long more of them are.
-const AT_LEAST: u64 = 40;
+const AT_LEAST: u64 = 24;
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Ways to run a program, by name.

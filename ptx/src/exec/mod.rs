@@ -27,6 +27,7 @@ pub(crate) mod mbarrier;
 mod printf;
 mod schedule;
 pub(crate) mod special;
+pub(crate) mod stack;
 pub(crate) mod system;
 pub(crate) mod texture;
 pub(crate) mod value;

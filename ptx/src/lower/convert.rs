@@ -70,6 +70,8 @@ ops! {
         if FROM64 && a.is_nan() { (narrow_nan(a, 0.0).to_bits() >> 16) as u16 } else { encode(a, BFLOAT, MODE) }
     };
     NarrowTf32<const MODE: u8>(f32) -> u32 = |a| to_tf32(a, MODE);
+    // What is infinite or not a number becomes one unit less, as the hardware does it.
+    FiniteTf32(u32) -> u32 = |a| if a & 0x7f80_0000 == 0x7f80_0000 { a - 0x2000 } else { a };
 
     F16x2FromF32<const MODE: u8, const RELU: bool>(f32, f32) -> u32 = |a, b| {
         u32::from(encode(relu(a, RELU), HALF, MODE)) << 16 | u32::from(encode(relu(b, RELU), HALF, MODE))
@@ -190,6 +192,9 @@ fn integral_rounding(form: &Form) -> Option<u8> {
 }
 
 pub(crate) fn cvt(b: &mut Builder<'_>, form: &Form, operands: &[Operand]) -> Result<(), Refusal> {
+    if form.says("pack") {
+        return super::rare::pack(b, form, operands);
+    }
     if let [d, x, y] = operands {
         return packed(b, form, d, x, y);
     }
@@ -260,8 +265,18 @@ pub(crate) fn cvt(b: &mut Builder<'_>, form: &Form, operands: &[Operand]) -> Res
         } else {
             rounding(form)
         };
-        if from != F32 || form.has(Modifier::Relu) || form.has(Modifier::Satfinite) {
+        if from != F32 || form.has(Modifier::Relu) {
             return Err(Refusal::Unsupported);
+        }
+        if form.has(Modifier::Satfinite) {
+            let rounded = b.new_register(Width::Word)?;
+            let run = by_mode!(mode, b.lanes, NarrowTf32);
+            b.unguarded(|b| {
+                b.emit(run, &[rounded, source], &[0], 0, 0);
+            });
+            let run = lanes::op1::<FiniteTf32>(b.lanes);
+            b.emit(run, &[d, rounded], &[0], 0, 0);
+            return Ok(());
         }
         let run = by_mode!(mode, b.lanes, NarrowTf32);
         b.emit(run, &[d, source], &[0], 0, 0);
@@ -392,7 +407,7 @@ fn second_step(
                 value = step(b, lanes::rare1::<Relu>(lanes), value)?;
             }
             if form.has(Modifier::Satfinite) {
-                return Err(Refusal::Unsupported);
+                value = super::rare::finite(b, value, largest(to)?)?;
             }
             Ok((value, true))
         }
@@ -422,7 +437,7 @@ fn packed(
     y: &Operand,
 ) -> Result<(), Refusal> {
     if form.has(Modifier::Satfinite) {
-        return Err(Refusal::Unsupported);
+        return packed_finite(b, form, [d, x, y]);
     }
     let truncate = form.has(Modifier::Rz);
     match (&form.types[..], truncate, form.has(Modifier::Relu)) {
@@ -436,4 +451,46 @@ fn packed(
         ([Bf16x2, F32], true, true) => b.rare2::<Bf16x2FromF32<ZERO, true>>(d, x, y),
         _ => Err(Refusal::Unsupported),
     }
+}
+
+/// The largest numbers of small formats.
+
+fn largest(to: Type) -> Result<f64, Refusal> {
+    match to {
+        F16 | F16x2 => Ok(65504.0),
+        Bf16 | Bf16x2 => Ok(f32::from_bits(0x7f7f_0000).into()),
+        _ => Err(Refusal::Unsupported),
+    }
+}
+
+/// The same with `.satfinite`: flags are 1 for `.rz`, 2 for `.relu` and 4 for bfloats.
+fn packed_finite(
+    b: &mut Builder<'_>,
+    form: &Form,
+    [d, x, y]: [&Operand; 3],
+) -> Result<(), Refusal> {
+    let flags = match form.types[..] {
+        [F16x2, F32] => 0,
+        [Bf16x2, F32] => 4,
+        _ => return Err(Refusal::Unsupported),
+    };
+    let flags =
+        flags | u64::from(form.has(Modifier::Rz)) | u64::from(form.has(Modifier::Relu)) << 1;
+    let word = |operand| (operand, Width::Word);
+    b.apply(pair_finite, flags, word(d), &[word(x), word(y)])
+}
+
+fn pair_finite(flags: u64, [a, b, _]: [u64; 3]) -> u64 {
+    let (format, most) = if flags & 4 != 0 {
+        (BFLOAT, f64::from(f32::from_bits(0x7f7f_0000)))
+    } else {
+        (HALF, 65504.0)
+    };
+    let mode = if flags & 1 != 0 { ZERO } else { NEAREST };
+    let half = |bits: u64| {
+        let x = relu(f32::from_bits(bits as u32), flags & 2 != 0);
+        let x = if x.is_nan() { x } else { x.clamp(-most, most) };
+        u64::from(encode(x, format, mode))
+    };
+    half(a) << 16 | half(b)
 }

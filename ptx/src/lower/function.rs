@@ -45,7 +45,7 @@ pub(crate) fn lower(
     }
     let tables_from = shared.tables.len();
     let guard = shared.always;
-    count_definitions(shared, body, index + 1);
+    count_definitions(module, shared, body, index + 1);
     let mut b = Builder {
         module,
         shared,
@@ -67,9 +67,11 @@ pub(crate) fn lower(
         targets: Vec::new(),
         returned: Vec::new(),
         aliases: Vec::new(),
+        stack: None,
         number: index + 1,
     };
     parameters(&mut b, function).map_err(|why| refused(function.line, name, why))?;
+    stack(&mut b, body).map_err(|why| refused(function.line, name, why))?;
     let mut labels = vec![0u32; b.scopes.label_count as usize];
     for statement in &body.statements {
         match statement {
@@ -185,8 +187,28 @@ pub(crate) fn lower(
     })
 }
 
+/// Gives a function that has `alloca` a part of its frame for that.
+fn stack(b: &mut Builder<'_>, body: &Body) -> Result<(), Refusal> {
+    let names = &b.module.names;
+    let allocates = body.statements.iter().any(|statement| match statement {
+        Statement::Instruction(instruction) => {
+            let opcode = names.text(instruction.opcode);
+            opcode.starts_with("alloca") || opcode.starts_with("stack")
+        }
+        _ => false,
+    });
+    if allocates {
+        let start = b.local_bytes.next_multiple_of(256);
+        b.local_bytes = start + super::rare::STACK;
+        let (top, zero) = (b.new_register(Width::Word)?, b.constant(Width::Word, 0)?);
+        b.copy(Width::Word, top, zero)?;
+        b.stack = Some((start, top));
+    }
+    Ok(())
+}
+
 /// Counts, at most too high, how often each name is written to: it is when it stands first.
-fn count_definitions(shared: &mut Shared, body: &Body, number: usize) {
+fn count_definitions(module: &Module, shared: &mut Shared, body: &Body, number: usize) {
     let mut count = |name: Symbol| {
         if let Some(mark) = shared.marks.get_mut(name.0 as usize) {
             if mark.function != number {
@@ -204,7 +226,16 @@ fn count_definitions(shared: &mut Shared, body: &Body, number: usize) {
             continue;
         };
         match body.list(&instruction.operands).first() {
-            Some(Operand::Name(name)) => count(*name),
+            Some(Operand::Name(name)) => {
+                count(*name);
+                // Video instructions write to parts: `%r1.b2`.
+                if module.names.text(instruction.opcode).starts_with('v')
+                    && let Some((register, _)) = module.names.text(*name).rsplit_once('.')
+                    && let Some(register) = module.names.get(register)
+                {
+                    count(register);
+                }
+            }
             Some(Operand::Pair(first, second)) => {
                 [*first, *second].into_iter().for_each(&mut count)
             }
