@@ -154,6 +154,7 @@ impl LaunchWork {
                 .map(|checker| checker as &dyn Findings),
             images: Some(&self.images),
             heap: Some(&self.context.heap),
+            schedule: None,
         };
         let outcome = core.engine.run(&core.space, &self.kernel, &launch, &limits);
         // Before anybody can learn that the kernel has ended.
