@@ -202,6 +202,7 @@ pub fn forms() -> Vec<Form> {
     warps::forms(&mut forms);
     atomics::forms(&mut forms);
     matrix::forms(&mut forms);
+    random::forms(&mut forms);
     forms
 }
 

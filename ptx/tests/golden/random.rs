@@ -18,7 +18,7 @@ const FLOATS: u64 = 4;
 const DOUBLES: u64 = 3;
 
 /// Over words (`%w0` to `%w5`), as `d, a, b, c`.
-const INTEGER: [&str; 26] = [
+const INTEGER: [&str; 25] = [
     "add.s32 D, A, B",
     "sub.s32 D, A, B",
     "mul.lo.s32 D, A, B",
@@ -44,13 +44,13 @@ const INTEGER: [&str; 26] = [
     "shf.l.wrap.b32 D, A, B, C",
     "dp4a.s32.u32 D, A, B, C",
     "sad.u32 D, A, B, C",
-    "rem.u32 D, A, B",
 ];
-/// Over single-precision numbers (`%x0` to `%x3`).
+/// Over single-precision numbers (`%x0` to `%x3`). Without a rounding mode, products and sums may be
+/// made into one operation.
 const FLOAT: [&str; 12] = [
-    "add.f32 D, A, B",
+    "add.rn.f32 D, A, B",
     "sub.rz.f32 D, A, B",
-    "mul.f32 D, A, B",
+    "mul.rn.f32 D, A, B",
     "fma.rn.f32 D, A, B, C",
     "fma.rm.f32 D, A, B, C",
     "min.f32 D, A, B",

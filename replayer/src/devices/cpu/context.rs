@@ -157,11 +157,11 @@ impl Context {
 fn status_of(fault: &Fault) -> Option<Status> {
     Some(match fault {
         Fault::Aborted { .. } => return None,
-        Fault::IllegalAddress { .. } => status::ILLEGAL_ADDRESS,
+        // Calls that nest too deep run into memory that is not theirs, and hardware says just that.
+        Fault::IllegalAddress { .. } | Fault::StackOverflow { .. } => status::ILLEGAL_ADDRESS,
         Fault::Misaligned { .. } => status::MISALIGNED_ADDRESS,
         Fault::Assert { .. } => status::ASSERT,
         Fault::InvalidTarget { .. } => status::INVALID_PC,
-        Fault::StackOverflow { .. } => status::HARDWARE_STACK_ERROR,
         Fault::TimeLimit { .. } => status::LAUNCH_TIMEOUT,
         Fault::InvalidLaunch { .. } => status::INVALID_VALUE,
         // A trap, a barrier that cannot complete, and what may come.
