@@ -156,13 +156,12 @@ impl VcudaBackend {
         self.device.reset();
     }
 
-    /// Executes all that is in a queue.
-    fn drain(&self, queue: &Arc<Queue>) {
-        if queue.index == QUEUE_EVENT {
-            return self.device.events().buffers_came();
-        }
+    /// Executes all that is in a queue. Says whether there was anything.
+    fn drain(&self, queue: &Arc<Queue>) -> bool {
         let memory = self.memory.memory();
+        let mut any = false;
         while let Some((head, chain)) = queue.next(&memory) {
+            any = true;
             let Some(order) = Order::take(queue.clone(), head, memory.clone(), chain) else {
                 continue;
             };
@@ -171,6 +170,7 @@ impl VcudaBackend {
                 _ => self.device.transfer(order),
             }
         }
+        any
     }
 }
 
@@ -238,6 +238,7 @@ impl VhostUserBackend for VcudaBackend {
         if let Some(queue) = self.queues.get(index as usize) {
             queue.generation.fetch_add(1, Ordering::AcqRel);
         }
+        tracing::debug!("Queue {index} is stopped.");
         self.device.reset();
         Ok(())
     }
@@ -254,14 +255,27 @@ impl VhostUserBackend for VcudaBackend {
             return Ok(());
         };
         let _ = queue.vring.set(vring.clone());
+        if queue.index == QUEUE_EVENT {
+            // Its buffers stay until there are events.
+            self.device.events().buffers_came();
+            return Ok(());
+        }
         if !self.event_idx.load(Ordering::Relaxed) {
             self.drain(queue);
             return Ok(());
         }
+        let mut fruitless = 0;
         loop {
             vring.disable_notification().map_err(io::Error::other)?;
-            self.drain(queue);
+            let any = self.drain(queue);
             if !vring.enable_notification().map_err(io::Error::other)? {
+                return Ok(());
+            }
+            // A driver that announces chains which are none must not keep this thread busy: it
+            // has to kick again.
+            fruitless = if any { 0 } else { fruitless + 1 };
+            if fruitless > 1 {
+                tracing::warn!("Queue {} announces chains that are none.", queue.index);
                 return Ok(());
             }
         }

@@ -140,6 +140,9 @@ impl Ticket {
         if self.queue.generation() != self.generation {
             return;
         }
+        if status != Status::Ok {
+            tracing::debug!("A request is answered with {status:?}.");
+        }
         let response = wire::response(status, session, value);
         // The segments were found to be the guest's memory.
         let _ = chain::write(&*self.memory, &self.response, &response);
