@@ -114,7 +114,8 @@ boot_qemu() { # QEMU... : the program and what tells it where its firmware is
     [ -z "$kvm" ] || accelerator=(-accel kvm)
     [ -z "$socket" ] || device+=(-chardev "socket,id=vcuda,path=$socket" -device "$device_model,chardev=vcuda")
     [ -z "$network" ] || device+=(-netdev user,id=net -device virtio-net-pci,netdev=net,romfile=)
-    limited "$@" -M q35 "${accelerator[@]}" -cpu max -smp "$cpus" -m "$memory" \
+    # When it interprets, QEMU 7.2 sometimes loses the flags of cmpxchg16b, of which the allocator of Linux 6.12 dies.
+    limited "$@" -M q35 "${accelerator[@]}" -cpu max,-cx16 -smp "$cpus" -m "$memory" \
         -object "memory-backend-memfd,id=memory,size=${memory}M,share=on" -numa node,memdev=memory \
         -kernel "$kernel/vmlinuz" -initrd "$runtime/initrd" -append "console=ttyS0 panic=-1 loglevel=5 $append" \
         -nodefaults -no-user-config -display none -no-reboot "${device[@]}" \
