@@ -112,7 +112,7 @@ boot_qemu() { # QEMU... : the program and what tells it where its firmware is
     kernel=$("$folder/kernel.sh" "$series")
     initrd "console=/dev/ttyS1"
     [ -z "$kvm" ] || accelerator=(-accel kvm)
-    [ -z "$socket" ] || device+=(-chardev "socket,id=vcuda,path=$socket" -device "$device_model,chardev=vcuda")
+    [ -z "$socket" ] || device+=(-chardev "socket,id=vcuda,path=$socket$reconnect" -device "$device_model,chardev=vcuda")
     [ -z "$network" ] || device+=(-netdev user,id=net -device virtio-net-pci,netdev=net,romfile=)
     # When it interprets, QEMU 7.2 sometimes loses the flags of cmpxchg16b, of which the allocator of Linux 6.12 dies.
     limited "$@" -M q35 "${accelerator[@]}" -cpu max,-cx16 -smp "$cpus" -m "$memory" \
@@ -136,11 +136,13 @@ case $kind in
         # Of the virtio-fs device, only the queues are used: see the driver's parameter altid.
         device_model=vhost-user-fs-pci,tag=vcuda,num-request-queues=$((queues - 1)),queue-size=1024
         parameters="altid=26 $parameters"
+        reconnect=""
         need qemu-system-x86_64 qemu-system-x86
         boot_qemu qemu-system-x86_64
         ;;
     qemu)
         device_model=vhost-user-vcuda-pci,num-queues=$queues
+        reconnect=,reconnect-ms=200
         patched=$("$repository/qemu-patch/build.sh")
         boot_qemu "$patched/qemu-system-x86_64" -L "$patched"
         ;;

@@ -31,9 +31,10 @@ mend() {
     # The registers of a process are kept in a buffer of 2.5 KiB; a processor with AMX has 11 KiB of them.
     mend_line "$1/arch/x86/um/user-offsets.c" HOST_FP_SIZE \
         's/DEFINE_LONGS(HOST_FP_SIZE, .*/DEFINE_LONGS(HOST_FP_SIZE, 11264);/'
-    # It goes through a process's areas without the lock for that, which lockdep reports at the first fork.
+    # It goes through a process's areas without protection, which lockdep reports at the first fork. Nothing else runs there,
+    # so that any kind of lock will do that may be taken at this place.
     mend_line "$1/arch/um/kernel/tlb.c" 'void force_flush_all' \
-        's/^\tfor_each_vma/\tmmap_read_lock(mm);\n&/; s/^\t\tfix_range.*;$/&\n\tmmap_read_unlock(mm);/'
+        's/^\tfor_each_vma/\trcu_read_lock();\n&/; s/^\t\tfix_range.*;$/&\n\trcu_read_unlock();/'
 }
 
 mend_line() { # FILE TEXT SED
