@@ -12,6 +12,7 @@
 //! result.expect_pass("vector_add");
 //! ```
 
+pub mod machine;
 pub mod trace;
 
 use std::ffi::OsStr;
