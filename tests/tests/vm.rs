@@ -172,7 +172,7 @@ fn a_guest_that_is_killed_leaves_no_worker_and_the_next_one_is_served() {
     let guest = Guest::new(Kind::Uml, &[]);
     let machine = guest.boot(&daemon, &under_vcuda(LONG)).start();
     wait_until("there is a worker", || daemon.workers().len() == 1);
-    drop(machine);
+    machine.kill_all();
     wait_until("the worker is gone", || daemon.workers().is_empty());
     let line = under_vcuda("$PROGRAMS/vector_add");
     guest.boot(&daemon, &line).run().expect_code(0);
