@@ -23,6 +23,7 @@ use crate::hostile::{Fault, Hostile};
 use crate::session::{self, Effect, Session};
 
 const QUEUE_EVENT: usize = 1;
+const QUEUE_TRANSFER: usize = 2;
 const QUEUE_SIZE: usize = 1024;
 const CONFIG_LEN: usize = 32;
 const EVENT_WAKE: u32 = 1;
@@ -132,6 +133,64 @@ impl TestDevice {
         }
     }
 
+    /// Takes one chain from a queue, and returns what there is to return. False when there is none.
+    fn serve(&self, state: &mut State, rings: &mut Rings<'_>, queue: usize) -> bool {
+        if state.mute {
+            return false;
+        }
+        let Some((head, parsed)) = pop(&rings.memory, &rings.vrings[queue], queue) else {
+            return false;
+        };
+        state.report.requests += 1;
+        let mut back = match parsed {
+            Ok(chain) => {
+                // A command may name transfers that were submitted before its kick: those are in
+                // their queues by now, but this device may not have heard of them.
+                if chain.header.op == op::KICK {
+                    for transfers in QUEUE_TRANSFER..rings.vrings.len() {
+                        while self.serve(state, rings, transfers) {}
+                    }
+                }
+                let refuse = self.refuse.is_some_and(|every| {
+                    chain.header.session != 0 && state.report.requests.is_multiple_of(every)
+                });
+                state.answer(&rings.memory.memory(), chain, &self.config(), refuse)
+            }
+            Err(what) => {
+                state.violation(what);
+                vec![Returned {
+                    queue,
+                    head,
+                    used: 0,
+                }]
+            }
+        };
+        while state.hostile.as_mut().is_some_and(Hostile::releases) {
+            let Some(delayed) = state.delayed.pop() else {
+                break;
+            };
+            back.push(delayed);
+        }
+        for returned in &back {
+            let vring = &rings.vrings[returned.queue];
+            if returned.head == u16::MAX {
+                push_bogus(&rings.memory.memory(), vring, returned.used);
+            } else {
+                push(vring, returned);
+            }
+            rings.touched[returned.queue] = true;
+        }
+        if let Some(hostile) = state.hostile.as_mut()
+            && hostile.interrupts()
+        {
+            let event = hostile.event();
+            state.events.push_back(event);
+            rings.touched.fill(true);
+        }
+        state.send_events(rings);
+        true
+    }
+
     fn config(&self) -> Vec<u8> {
         let mut config = vec![0; CONFIG_LEN];
         config[0..4].copy_from_slice(b"CUDA");
@@ -139,6 +198,14 @@ impl TestDevice {
         config[8..12].copy_from_slice(&(self.queues as u32).to_le_bytes());
         config
     }
+}
+
+/// What a queue's event comes with.
+struct Rings<'a> {
+    memory: GuestMemoryAtomic<GuestMemoryMmap<()>>,
+    vrings: &'a [Vring],
+    /// Where something was put into the used ring.
+    touched: Vec<bool>,
 }
 
 /// The next chain that the driver has made available.
@@ -396,17 +463,14 @@ impl State {
     }
 
     /// Fills event buffers, as far as there are some.
-    fn send_events(&mut self, memory: &GuestMemoryAtomic<GuestMemoryMmap<()>>, vring: &Vring) {
-        let guard = memory.memory();
+    fn send_events(&mut self, rings: &Rings<'_>) {
+        let (guard, vring) = (rings.memory.memory(), &rings.vrings[QUEUE_EVENT]);
         let mut any = false;
         while let Some((kind, session, used)) = self.events.pop_front() {
             let mut ring = vring.get_mut();
-            let descriptors = if ring.is_enabled() && ring.get_queue().ready() {
-                ring.get_queue_mut().pop_descriptor_chain(guard.clone())
-            } else {
-                None
-            };
-            let Some(mut descriptors) = descriptors else {
+            let ready = ring.is_enabled() && ring.get_queue().ready() && !self.mute;
+            let buffer = ready.then(|| ring.get_queue_mut().pop_descriptor_chain(guard.clone()));
+            let Some(mut descriptors) = buffer.flatten() else {
                 self.events.push_front((kind, session, used));
                 break;
             };
@@ -527,68 +591,27 @@ impl VhostUserBackend for TestDevice {
         let (Some(memory), Some(vring)) = (state.memory.clone(), vrings.get(queue)) else {
             return Ok(());
         };
-        let mut touched = vec![false; vrings.len()];
+        let mut rings = Rings {
+            memory,
+            vrings,
+            touched: vec![false; vrings.len()],
+        };
         loop {
             let _ = vring.disable_notification();
-            while queue != QUEUE_EVENT && !state.mute {
-                let Some((head, parsed)) = pop(&memory, vring, queue) else {
-                    break;
-                };
-                state.report.requests += 1;
-                let mut back = match parsed {
-                    Ok(chain) => {
-                        let refuse = self.refuse.is_some_and(|every| {
-                            chain.header.session != 0 && state.report.requests % every == 0
-                        });
-                        let config = self.config();
-                        state.answer(&memory.memory(), chain, &config, refuse)
-                    }
-                    Err(what) => {
-                        state.violation(what);
-                        vec![Returned {
-                            queue,
-                            head,
-                            used: 0,
-                        }]
-                    }
-                };
-                while state.hostile.as_mut().is_some_and(Hostile::releases) {
-                    let Some(delayed) = state.delayed.pop() else {
-                        break;
-                    };
-                    back.push(delayed);
-                }
-                for returned in &back {
-                    if returned.head == u16::MAX {
-                        push_bogus(&memory.memory(), &vrings[returned.queue], returned.used);
-                    } else {
-                        push(&vrings[returned.queue], returned);
-                    }
-                    touched[returned.queue] = true;
-                }
-                if let Some(hostile) = state.hostile.as_mut()
-                    && hostile.interrupts()
-                {
-                    let event = hostile.event();
-                    state.events.push_back(event);
-                    touched.fill(true);
-                }
-                if let Some(events) = vrings.get(QUEUE_EVENT) {
-                    state.send_events(&memory, events);
-                }
+            if queue == QUEUE_EVENT {
+                state.send_events(&rings);
+            } else {
+                while self.serve(&mut state, &mut rings, queue) {}
             }
-            if queue == QUEUE_EVENT && !state.mute {
-                state.send_events(&memory, vring);
-            }
-            if state.mute || !vring.enable_notification().unwrap_or(false) {
-                break;
-            }
-            if queue == QUEUE_EVENT && state.events.is_empty() {
+            let more = !state.mute && vring.enable_notification().unwrap_or(false);
+            if !more || (queue == QUEUE_EVENT && state.events.is_empty()) {
                 break;
             }
         }
-        for (vring, _) in vrings.iter().zip(touched).filter(|(_, touched)| *touched) {
-            signal(vring);
+        for (vring, touched) in vrings.iter().zip(rings.touched) {
+            if touched {
+                signal(vring);
+            }
         }
         Ok(())
     }
