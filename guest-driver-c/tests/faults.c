@@ -43,11 +43,13 @@ static bool disarm(void)
 {
 	char text[16] = { 0 };
 	int saved = errno;
+	/* A fault that is still to come comes here: copying the text is one of those that fail. */
+	bool fault = pread(fail_nth_fd(), text, sizeof(text) - 1, 0) > 0 && !atoi(text);
 
-	CHECK(pread(fail_nth_fd(), text, sizeof(text) - 1, 0) > 0);
-	arm(0);
+	while (pwrite(fail_nth_fd(), "0", 1, 0) != 1)
+		CHECK(errno == EFAULT);
 	errno = saved;
-	return !atoi(text);
+	return fault;
 }
 
 static void set(const char *path, const char *value)
@@ -71,17 +73,17 @@ static void undo_open(int fd)
 	close(fd);
 }
 
+static int closing;
+
+static void prepare_close(void)
+{
+	closing = open(DEVICE, O_RDWR);
+	CHECK(closing >= 0);
+}
+
 static int call_close(void)
 {
-	int fd = -1;
-
-	/* Only the closing is to fail, and what comes of it. */
-	if (disarm())
-		return -1;
-	fd = open(DEVICE, O_RDWR);
-	CHECK(fd >= 0);
-	arm(1);
-	return close(fd);
+	return close(closing);
 }
 
 static int call_info(void)
@@ -102,7 +104,9 @@ static int call_start(void)
 
 static int call_create(void)
 {
-	return memory_create(client.fd, 50, VCUDA_MEMORY_WINDOW, 0, LEN, &offset);
+	uint64_t unused;
+
+	return memory_create(client.fd, 50, VCUDA_MEMORY_WINDOW, 0, LEN, &unused);
 }
 
 static void undo_create(int ret)
@@ -111,14 +115,29 @@ static void undo_create(int ret)
 	CHECK(!memory_destroy(client.fd, 50));
 }
 
+static void *mapping;
+
+static void prepare_mmap(void)
+{
+	uint64_t fresh;
+
+	if (!memory_create(client.fd, 63, VCUDA_MEMORY_WINDOW, 0, LEN, &fresh))
+		offset = fresh;
+	else
+		CHECK(errno == EEXIST);
+}
+
 static int call_mmap(void)
 {
-	void *at = mmap(NULL, LEN, PROT_READ | PROT_WRITE, MAP_SHARED, client.fd, offset);
+	mapping = mmap(NULL, LEN, PROT_READ | PROT_WRITE, MAP_SHARED, client.fd, offset);
+	return mapping == MAP_FAILED ? -1 : 0;
+}
 
-	if (at == MAP_FAILED)
-		return -1;
-	munmap(at, LEN);
-	return 0;
+static void undo_mmap(int ret)
+{
+	(void)ret;
+	CHECK(!munmap(mapping, LEN));
+	CHECK(!memory_destroy(client.fd, 63));
 }
 
 static int call_register(void)
@@ -214,10 +233,11 @@ int faults(int argc, char **argv)
 		void (*undo)(int ret);
 	} calls[] = {
 		{ "open", nothing, call_open, undo_open },
-		{ "close", nothing, call_close, no_undo },
+		{ "close", prepare_close, call_close, no_undo },
 		{ "INFO", nothing, call_info, no_undo },
 		{ "START", nothing, call_start, no_undo },
 		{ "MEMORY_CREATE", nothing, call_create, undo_create },
+		{ "mmap", prepare_mmap, call_mmap, undo_mmap },
 		{ "MEMORY_REGISTER", nothing, call_register, undo_create },
 		{ "MEMORY_DESTROY", prepare_destroy, call_destroy, no_undo },
 		{ "TRANSFER_SUBMIT to", nothing, call_submit_to, undo_submit },
@@ -261,23 +281,12 @@ int faults(int argc, char **argv)
 			else
 				fail(__FILE__, __LINE__, "fault %d of %s gave %s", nth,
 				     calls[i].name, strerror(errno));
-			if (!fault || calls[i].call == call_close)
+			if (!fault)
 				break;
 		}
 		printf("  %s: %d faults, %d failures\n", calls[i].name, nth - 1, failures);
 		CHECK(nth < MOST);
 	}
-	/* mmap() of a memory that stays. */
-	CHECK(!call_create());
-	for (nth = 1; nth < MOST; nth++) {
-		arm(nth);
-		ret = call_mmap();
-		if (!disarm())
-			break;
-	}
-	printf("  mmap: %d faults\n", nth - 1);
-	CHECK(!ret);
-	undo_create(0);
 	CHECK(!command_run(&client, 0, NOP, 0, 0, NULL));
 	client_close(&client);
 	for (int i = 0; i < 500; i++) {
