@@ -292,9 +292,9 @@ impl State {
             op::HELLO => {
                 let mut answer = config.to_vec();
                 if let Some(hostile) = self.hostile.as_mut()
-                    && hostile.lies()
+                    && hostile.hello_lies
                 {
-                    answer = hostile.garbage(answer.len());
+                    answer = hostile.configuration(&answer);
                 }
                 if chain::total(&chain.writable) == answer.len() as u64 {
                     chain::write(memory, &chain.writable, &answer);
@@ -560,9 +560,9 @@ impl VhostUserBackend for TestDevice {
     fn get_config(&self, offset: u32, size: u32) -> Vec<u8> {
         let mut config = self.config();
         if let Some(hostile) = self.state().hostile.as_mut()
-            && hostile.lies()
+            && hostile.config_lies
         {
-            config = hostile.garbage(CONFIG_LEN);
+            config = hostile.configuration(&config);
         }
         let from = (offset as usize).min(config.len());
         let mut part = config.split_off(from);
@@ -596,15 +596,20 @@ impl VhostUserBackend for TestDevice {
             vrings,
             touched: vec![false; vrings.len()],
         };
-        loop {
+        // Something may have come between looking and asking to be told; but a ring that says so
+        // twice, and has nothing, is broken or stopped.
+        let mut idle = 0;
+        while idle < 2 {
             let _ = vring.disable_notification();
+            idle += 1;
             if queue == QUEUE_EVENT {
                 state.send_events(&rings);
             } else {
-                while self.serve(&mut state, &mut rings, queue) {}
+                while self.serve(&mut state, &mut rings, queue) {
+                    idle = 0;
+                }
             }
-            let more = !state.mute && vring.enable_notification().unwrap_or(false);
-            if !more || (queue == QUEUE_EVENT && state.events.is_empty()) {
+            if state.mute || !vring.enable_notification().unwrap_or(false) {
                 break;
             }
         }

@@ -56,6 +56,9 @@ pub struct Hostile {
     kinds: u64,
     /// One chain in so many is returned wrongly.
     rarity: u64,
+    /// Whether the configuration space is garbage, and the answer to the greeting.
+    pub config_lies: bool,
+    pub hello_lies: bool,
 }
 
 impl Hostile {
@@ -64,6 +67,8 @@ impl Hostile {
             random: Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1),
             kinds: 0,
             rarity: 1,
+            config_lies: false,
+            hello_lies: false,
         };
         hostile.draw();
         hostile
@@ -73,16 +78,26 @@ impl Hostile {
     pub fn draw(&mut self) {
         self.kinds = self.random.next() >> 20;
         self.rarity = [3, 10, 30, 100, 300][self.random.below(5) as usize];
+        self.config_lies = self.random.one_in(8);
+        self.hello_lies = self.random.one_in(8);
     }
 
-    /// Whether to tell lies in the configuration or the greeting.
+    /// Whether to tell a lie.
     pub fn lies(&mut self) -> bool {
         self.random.one_in(4)
     }
 
-    /// Bytes that mean nothing.
-    pub fn garbage(&mut self, len: usize) -> Vec<u8> {
-        (0..len).map(|_| self.random.next() as u8).collect()
+    /// A configuration with a field that is wrong. (A number of queues that there are not would make
+    /// User-mode Linux complain, before the driver can.)
+    pub fn configuration(&self, right: &[u8]) -> Vec<u8> {
+        let mut wrong = right.to_vec();
+        let field = self.kinds as usize % 3 * 4;
+        let lie = (self.kinds as u32 >> 2 & 1) * 0xdead_beef;
+        let lie = if field == 8 { lie % 3 } else { lie };
+        if let Some(bytes) = wrong.get_mut(field..field + 4) {
+            bytes.copy_from_slice(&lie.to_le_bytes());
+        }
+        wrong
     }
 
     /// Whether to interrupt or send an event for no reason.
