@@ -152,16 +152,16 @@ orphaned() {
     say "$name: ok, $((SECONDS - start)) s"
 }
 
-# planted NAME FILE SED-SCRIPT "BOOT OPTION..." COMMAND: the driver with a bug in it must not pass.
+# planted NAME REPORT FILE SED-SCRIPT "BOOT OPTION...": the driver with a bug in it must not pass.
 planted() {
-    local name=$1 file=$2 script=$3 folder=$work/planted-$1 start=$SECONDS status=0
+    local name=$1 report=$2 file=$3 script=$4 folder=$work/planted-$1 start=$SECONDS status=0
     mkdir -p "$folder"
     cp -r "${sources[@]}" "$folder/"
     sed -i "$script" "$folder/$file"
     ! cmp -s "$here/$file" "$folder/$file" || die "there is no place for the planted $name any more"
     guest debug "$folder"
-    run uml-debug "$folder" "" "$limit $4" "$5" || status=$?
-    if [ $status -ne 126 ]; then
+    run uml-debug "$folder" "" "$limit $5" "$test functional info" || status=$?
+    if [ $status -ne 126 ] || ! grep -q "$report" "$work/log"; then
         cat "$work/log" >&2
         die "a planted $name was not found: status $status"
     fi
@@ -170,13 +170,13 @@ planted() {
 
 lane_debug() {
     test_program
-    planted leak vcuda_request.c 's/^\tkfree(req->payload);$//' --kmemleak "$test functional info"
-    planted use-after-free vcuda_request.c 's/^\tkfree(req);$/\tkfree(req);\n\treq->result = 1;/' "" \
-        "$test functional info"
-    planted lock vcuda_request.c '/^int vcuda_request_submit/,/^}/ {
+    planted leak 'unreferenced object' vcuda_request.c 's/^\tkfree(req->payload);$//' --kmemleak
+    planted use-after-free 'KASAN: use-after-free' vcuda_request.c \
+        's/^\tkfree(req);$/\tkfree(req);\n\treq->result = 1;/' ""
+    planted lock 'inconsistent lock state' vcuda_request.c '/^int vcuda_request_submit/,/^}/ {
         s/spin_lock_irqsave(&queue->lock, flags)/flags = 0; spin_lock(\&queue->lock)/
         s/spin_unlock_irqrestore(&queue->lock, flags)/spin_unlock(\&queue->lock); (void)flags/
-        }' "" "$test functional info"
+        }' ""
     guest debug "$work/debug"
     expect "debug: all of it" uml-debug "$work/debug" "" "$limit --kmemleak --time 240" \
         "$test faults && $test functional && $test detach &&
