@@ -439,7 +439,6 @@ static void vcuda_device_release(struct device *dev)
 {
 	struct vcuda_device *vd = container_of(dev, struct vcuda_device, dev);
 
-	ida_free(&vcuda_minors, MINOR(dev->devt));
 	xa_destroy(&vd->sessions);
 	kfree(vd->events);
 	kfree(vd);
@@ -492,6 +491,8 @@ static void vcuda_shut(struct vcuda_device *vd)
 	for (i = 0; i < VCUDA_MAX_QUEUES; i++)
 		cancel_delayed_work_sync(&vd->queues[i].retry);
 	cancel_work_sync(&vd->fail_work);
+	/* The next device may have the name, whoever still has this one's file open. */
+	ida_free(&vcuda_minors, MINOR(vd->dev.devt));
 }
 
 static int vcuda_probe(struct virtio_device *vdev)
@@ -508,7 +509,7 @@ static int vcuda_probe(struct virtio_device *vdev)
 	else
 		ret = dev_set_name(&vd->dev, "vcuda");
 	if (ret)
-		goto err_put;
+		goto err_shut;
 	ret = vcuda_start(vd);
 	if (ret)
 		goto err_shut;
@@ -521,7 +522,6 @@ static int vcuda_probe(struct virtio_device *vdev)
 
 err_shut:
 	vcuda_shut(vd);
-err_put:
 	put_device(&vd->dev);
 	return ret;
 }
