@@ -24,6 +24,8 @@ use crate::device::Kind;
   VCUDA_WORKER=PATH        the vcuda command that serves as worker
   VCUDA_DEVICE=KIND        what executes commands: cpu (default) or null
   VCUDA_CPU_DEVICES=N      number of CPU devices (default 1)
+  VCUDA_CPU_TIME_LIMIT=S   seconds after which a kernel is ended (default: none)
+  VCUDA_CHECK=LIST         look for mistakes in kernels: memory, init, race, or all
   CUDA_VISIBLE_DEVICES     which devices a program sees, as in CUDA")]
 pub struct Arguments {
     #[command(subcommand)]
@@ -87,6 +89,20 @@ pub struct Program {
 /// program's.
 #[derive(Debug, Args)]
 pub struct Run {
+    /// Look for mistakes in kernels, slowly: accesses outside of allocations (memory), reads of
+    /// device memory that was never written (init), races in shared memory (race).
+    ///
+    /// Each is told on standard error, with its kernel, source line (of kernels compiled with
+    /// -lineinfo) and thread; a summary comes at the end. The exit code is the program's, or 1 if
+    /// that is 0 and there were mistakes.
+    #[arg(
+        long,
+        value_name = "memory,init,race",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "all"
+    )]
+    pub check: Option<String>,
     #[command(flatten)]
     pub program: Program,
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use clap::ValueEnum;
 use vcuda_replayer::Window;
 use vcuda_replayer::devices::Device;
-use vcuda_replayer::devices::cpu::{CpuDevice, CpuOptions};
+use vcuda_replayer::devices::cpu::{Checker, CpuDevice, CpuOptions};
 use vcuda_replayer::devices::null::NullDevice;
 
 /// Kinds of devices.
@@ -23,12 +23,13 @@ pub fn make(
     kind: Kind,
     window: &Window,
     memory: Option<u64>,
+    checker: Option<Arc<Checker>>,
 ) -> anyhow::Result<Vec<Arc<dyn Device>>> {
     Ok(match kind {
         Kind::Cpu => {
             let mut options = CpuOptions::from_env()?;
             options.memory = options.memory.min(memory.unwrap_or(u64::MAX));
-            CpuDevice::create(options, Some(window))?
+            CpuDevice::create_checked(options, Some(window), checker)?
         }
         Kind::Null => vec![Arc::new(NullDevice::default())],
     })

@@ -3,6 +3,7 @@
 
 mod analyze;
 mod args;
+mod check;
 mod device;
 mod doctor;
 mod document;

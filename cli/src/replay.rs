@@ -18,7 +18,7 @@ pub fn replay(args: Replay) -> anyhow::Result<ExitCode> {
     let shown = args.trace.display();
     let open = || format!("{shown} cannot be replayed");
     let replayer = Replayer::open(&args.trace).with_context(open)?;
-    let devices = device::make(args.device, replayer.window(), None)?;
+    let devices = device::make(args.device, replayer.window(), None, None)?;
     let options = Options {
         tolerance: args.tolerance.map(|limit| Tolerance {
             element: args.element.into(),

@@ -13,13 +13,40 @@ use rustix::fs::FlockOperation;
 use vcuda_protocol::trace::Reader;
 
 use crate::args::{Record, Run};
+use crate::check::Report;
 use crate::{install, trace, worker};
 
 pub fn run(args: Run) -> anyhow::Result<ExitCode> {
     let mut command = prepare(&args.program.line)?;
+    if let Some(list) = &args.check {
+        return check(command, list, &args.program.line);
+    }
     // Only returns if the program could not be started.
     let error = command.exec();
     Err(start_failure(&args.program.line, error))
+}
+
+/// Runs a program whose kernels are looked at; 1 instead of 0 if there were mistakes.
+fn check(mut command: Command, list: &str, line: &[OsString]) -> anyhow::Result<ExitCode> {
+    let report = Report::new()?;
+    command
+        .env("VCUDA_CHECK", list)
+        .env(crate::check::REPORT, report.path());
+    let mut child = command
+        .spawn()
+        .map_err(|error| start_failure(line, error))?;
+    ignore_interrupts();
+    let status = child.wait()?;
+    if !wait_until_closed(report.path(), FlockOperation::NonBlockingLockExclusive)? {
+        vcuda_transport::say!(
+            "check: a process that the program left behind is still being looked at."
+        );
+    }
+    let mistakes = report.mistakes()?;
+    Ok(match status.code() {
+        Some(0) if mistakes > 0 => ExitCode::from(1),
+        _ => exit_code(status),
+    })
 }
 
 pub fn record(args: Record) -> anyhow::Result<ExitCode> {
@@ -44,7 +71,7 @@ pub fn record(args: Record) -> anyhow::Result<ExitCode> {
         vcuda_transport::say!(
             "nothing was recorded to {shown}: the program made no CUDA call that needs a device."
         );
-    } else if wait_until_closed(&output)? {
+    } else if wait_until_closed(&output, FlockOperation::NonBlockingLockShared)? {
         vcuda_transport::say!("{}", trace::headline(&output)?);
     } else {
         vcuda_transport::say!(
@@ -130,13 +157,14 @@ fn make_room(output: &Path) -> anyhow::Result<Option<PathBuf>> {
     Ok(Some(aside.into()))
 }
 
-/// The worker holds a lock on the trace while it writes. It ends soon after its program.
-fn wait_until_closed(path: &Path) -> anyhow::Result<bool> {
+/// The worker holds a lock on the file while it writes: a trace's has one worker, with a lock of its
+/// own; several may share one. It ends soon after its program.
+fn wait_until_closed(path: &Path, lock: FlockOperation) -> anyhow::Result<bool> {
     const PATIENCE: Duration = Duration::from_secs(60);
     let file = std::fs::File::open(path)?;
     let start = Instant::now();
     while start.elapsed() < PATIENCE {
-        match rustix::fs::flock(&file, FlockOperation::NonBlockingLockShared) {
+        match rustix::fs::flock(&file, lock) {
             Ok(()) => return Ok(true),
             Err(rustix::io::Errno::WOULDBLOCK) => std::thread::sleep(Duration::from_millis(5)),
             Err(error) => return Err(std::io::Error::from(error).into()),

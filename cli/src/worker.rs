@@ -20,6 +20,7 @@ use vcuda_replayer::{Observer, Recorder, Window};
 use vcuda_transport::{Futex, accept, say, wait_for_hangup};
 
 use crate::args::Worker;
+use crate::check::Check;
 use crate::{device, in_full};
 
 /// Set by `vcuda record`: a recording that is there is one of the same run.
@@ -32,16 +33,25 @@ pub fn worker(args: Worker) -> anyhow::Result<ExitCode> {
     if !args.foreground {
         detach()?;
     }
+    let mut check = None;
     let (guest, program) = match args.guest {
-        true => guest(&args, socket)?,
-        false => local(&args, socket)?,
+        true => guest(&args, socket, &mut check)?,
+        false => local(&args, socket, &mut check)?,
     };
-    serve(guest).with_context(|| format!("The session of {program} is ended"))?;
+    let end = serve(guest);
+    if let Some(check) = check {
+        check.end();
+    }
+    end.with_context(|| format!("The session of {program} is ended"))?;
     Ok(ExitCode::SUCCESS)
 }
 
 /// Greets a client of this machine.
-fn local(args: &Worker, socket: UnixStream) -> anyhow::Result<(Guest, String)> {
+fn local(
+    args: &Worker,
+    socket: UnixStream,
+    check: &mut Option<Check>,
+) -> anyhow::Result<(Guest, String)> {
     let greeting = accept(&socket)?;
     let prepared = (|| {
         let hello = &greeting.hello;
@@ -56,7 +66,7 @@ fn local(args: &Worker, socket: UnixStream) -> anyhow::Result<(Guest, String)> {
             backing: None,
         };
         let control = greeting.control.map(None)?.shared();
-        let (devices, observer) = prepare(args, hello, &window, &control)?;
+        let (devices, observer) = prepare(args, hello, &window, &control, check)?;
         Ok((window, control, devices, observer))
     })();
     let (window, control, devices, observer) = match prepared {
@@ -88,10 +98,20 @@ fn local(args: &Worker, socket: UnixStream) -> anyhow::Result<(Guest, String)> {
 }
 
 /// Greets a client in a virtual machine, by way of the daemon.
-fn guest(args: &Worker, socket: UnixStream) -> anyhow::Result<(Guest, String)> {
+fn guest(
+    args: &Worker,
+    socket: UnixStream,
+    check: &mut Option<Check>,
+) -> anyhow::Result<(Guest, String)> {
     let mut channel = Channel::new(socket)?;
     let greeted = channel.greeting()?;
-    let prepared = prepare(args, &greeted.hello, &greeted.window, &greeted.control);
+    let prepared = prepare(
+        args,
+        &greeted.hello,
+        &greeted.window,
+        &greeted.control,
+        check,
+    );
     let (devices, observer) = prepared.inspect_err(|error| {
         let reason = in_full(error);
         channel.welcome(&greeted, &Welcome::Refused { reason });
@@ -133,6 +153,7 @@ fn prepare(
     hello: &Hello,
     window: &Window,
     control: &SharedMemory,
+    check: &mut Option<Check>,
 ) -> anyhow::Result<Prepared> {
     anyhow::ensure!(
         hello.functions == vcuda_api::TABLE_HASH,
@@ -141,7 +162,9 @@ fn prepare(
     if args.served {
         send_output_to(control.clone());
     }
-    let devices = device::make(args.device, window, args.memory_limit)?;
+    *check = Check::from_env()?;
+    let checker = check.as_ref().map(Check::checker);
+    let devices = device::make(args.device, window, args.memory_limit, checker)?;
     let recording = match (&args.record, &hello.record) {
         (Some(folder), _) => Some(recording_in(folder, hello)),
         // A client of the daemon must not write files in its name.

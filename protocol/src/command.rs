@@ -131,6 +131,14 @@ commands! {
 
     /// The client is leaving of its own accord; answered when the recording is safely in its file.
     Goodbye => Waits;
+
+    /// Makes a texture or surface object of memory, for launches that are issued later. Kernels know
+    /// it by the number, which is one of [`Texture::object`].
+    TextureCreate { device: u32, object: u64, texture: Texture } => Posted;
+    /// Launches that are issued later do not know the object any more.
+    TextureDestroy { device: u32, object: u64 } => Posted;
+    /// How much memory kernels may allocate (`CU_LIMIT_MALLOC_HEAP_SIZE`).
+    KernelHeap { device: u32, size: u64 } => Posted;
 }
 
 /// [`Header::api`] of a command that no function of the program caused.

@@ -234,6 +234,60 @@ pub struct GlobalInfo {
     pub size: u64,
 }
 
+/// What a texture or surface object stands for. Numbers are those of the CUDA Driver API.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Texture {
+    /// `CUarray_format`
+    pub format: u32,
+    /// Channels of a texel.
+    pub channels: u32,
+    pub shape: TextureShape,
+    /// From the largest to the smallest; at least one.
+    pub levels: Vec<TextureLevel>,
+    /// `CUaddress_mode` in each direction.
+    pub address_modes: [u32; 3],
+    /// `CUfilter_mode` within a level and between levels.
+    pub filter: u32,
+    pub level_filter: u32,
+    /// `CU_TRSF_READ_AS_INTEGER`, `CU_TRSF_NORMALIZED_COORDINATES`, `CU_TRSF_SRGB`
+    pub flags: u32,
+    pub border: [f32; 4],
+    pub level_bias: f32,
+    pub level_clamp: [f32; 2],
+}
+
+impl Texture {
+    /// Objects are numbered from here on: kernel parameters rarely hold such numbers by chance.
+    const FIRST_OBJECT: u64 = 0x7e00_0000_0000_0000;
+
+    /// The number of the `n`-th object.
+    pub fn object(n: u32) -> u64 {
+        Self::FIRST_OBJECT + u64::from(n)
+    }
+}
+
+/// What the levels of a texture are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum TextureShape {
+    /// Texels side by side, read by their index alone.
+    Buffer,
+    /// One, two or three dimensions.
+    Plain,
+    /// Layers of one or two dimensions; the depth is their number.
+    Layered,
+    /// The faces of cubes; the depth is the number of all.
+    Cube,
+}
+
+/// A level of a texture in device memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TextureLevel {
+    pub address: u64,
+    pub pitch: Pitch,
+    /// Texels in each direction, at least 1.
+    pub size: [u32; 3],
+}
+
 /// What a command that is answered returns.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Reply {

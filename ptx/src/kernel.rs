@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! A kernel that is ready to run.
 
+use crate::exec::Checks;
 use crate::exec::code::Code;
+use crate::parse::Sources;
+use std::sync::Arc;
 
 /// A parameter of a kernel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,6 +31,9 @@ pub struct Kernel {
     pub(crate) target: u32,
     /// Special registers that it reads.
     pub(crate) specials: u32,
+    /// Source lines of its module.
+    pub(crate) sources: Arc<Sources>,
+    pub(crate) checks: Checks,
     pub(crate) code: Code,
 }
 

@@ -50,6 +50,8 @@
 //! ```
 
 mod exec;
+mod heap;
+mod image;
 mod kernel;
 mod lower;
 mod memory;
@@ -57,7 +59,10 @@ mod numeric;
 pub mod parse;
 mod program;
 
-pub use exec::{Assertion, Engine, Fault, Lanes, Launch, Limits, Output, Place};
+pub use exec::{Assertion, Engine, Fault, Lanes, Launch, Limits, Output, Place, SourceLine};
+pub use exec::{Checks, Finding, Findings, Mistake};
+pub use heap::Heap;
+pub use image::{Channel, Edge, Image, Images, Level, Sampler, Shape};
 pub use kernel::{Kernel, Param};
 pub use memory::{ALLOCATION_ALIGNMENT, AddressSpace, MemoryError, Region};
 pub use parse::{Module, ParseError, parse};

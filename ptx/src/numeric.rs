@@ -297,6 +297,18 @@ pub(crate) fn decode_bfloat(bits: u16) -> f32 {
     f32::from_bits(u32::from(bits) << 16)
 }
 
+/// The sum of two values of a 16-bit format, rounded to nearest.
+pub(crate) fn add_half(a: u16, b: u16, format: Format) -> u16 {
+    let decode = |bits| {
+        if format.exponent == HALF.exponent {
+            decode_half(bits)
+        } else {
+            decode_bfloat(bits)
+        }
+    };
+    encode(fma_odd(decode(a), 1.0, decode(b)), format, NEAREST)
+}
+
 /// a * b + c of values with at most 24 significant bits, rounded to odd.
 #[inline]
 pub(crate) fn fma_odd(a: f32, b: f32, c: f32) -> f64 {
@@ -326,12 +338,12 @@ pub(crate) fn integer_to_double(value: i128, mode: u8) -> f64 {
 /// `cvt.rna.tf32.f32`: ten bits of fraction are kept, ties away from zero.
 #[inline(always)]
 pub(crate) fn to_tf32(x: f32, mode: u8) -> u32 {
-    if x.is_nan() {
-        return 0x7fff_ffff;
-    }
     let bits = x.to_bits();
+    if x.is_nan() && mode != AWAY {
+        return 0x7fff_e000;
+    }
     if bits & 0x7f80_0000 == 0x7f80_0000 {
-        return bits;
+        return bits & 0xffff_e000;
     }
     let increment = match mode {
         AWAY => 0x1000,

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! A module with its variables in memory.
 
-use crate::exec::Lanes;
 use crate::exec::window;
+use crate::exec::{Checks, Lanes};
 use crate::kernel::{Kernel, Param};
 use crate::lower::{self, Global, Refusal};
 use crate::memory::{AddressSpace, MemoryError};
-use crate::parse::Symbol;
 use crate::parse::ast::{Initializer, Linkage, Module, Space, Variable};
+use crate::parse::{Sources, Symbol};
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -93,7 +93,9 @@ pub struct Program {
     globals: Arc<HashMap<Symbol, Global>>,
     functions: Arc<HashMap<Symbol, usize>>,
     kernels: Mutex<HashMap<usize, Result<Arc<Kernel>, KernelError>>>,
+    sources: Arc<Sources>,
     lanes: Lanes,
+    checks: Checks,
 }
 
 impl Program {
@@ -114,6 +116,19 @@ impl Program {
         space: &AddressSpace,
         place: &mut dyn FnMut(&str, u64, u64) -> Result<u64, MemoryError>,
         lanes: Lanes,
+    ) -> Result<Program, LoadError> {
+        Program::load_checked(module, space, place, lanes, Checks::default())
+    }
+
+    /// The same, for kernels that look for mistakes while they run, slowly. What they find goes to
+    /// [`Limits::findings`](crate::Limits::findings). To look for uninitialized memory, the space
+    /// must be [tracked](AddressSpace::tracked).
+    pub fn load_checked(
+        mut module: Module,
+        space: &AddressSpace,
+        place: &mut dyn FnMut(&str, u64, u64) -> Result<u64, MemoryError>,
+        lanes: Lanes,
+        checks: Checks,
     ) -> Result<Program, LoadError> {
         let lanes = if Lanes::available().contains(&lanes) {
             lanes
@@ -149,11 +164,13 @@ impl Program {
             initialise(&module, space, &globals, &functions, variable)?;
         }
         Ok(Program {
+            sources: Arc::new(core::mem::take(&mut module.sources)),
             module,
             globals: Arc::new(globals),
             functions: Arc::new(functions),
             kernels: Mutex::new(HashMap::new()),
             lanes,
+            checks,
         })
     }
 
@@ -218,8 +235,14 @@ impl Program {
             },
         };
         let (params, param_bytes) = lower::parameters(module, function).map_err(refuse)?;
-        let lowered = lower::kernel(module, index, &self.globals, &self.functions, self.lanes)
-            .map_err(refuse)?;
+        let lowered = lower::kernel(
+            module,
+            index,
+            &self.globals,
+            &self.functions,
+            (self.lanes, self.checks),
+        )
+        .map_err(refuse)?;
         let product = |extents: [u32; 3]| extents.into_iter().fold(1u32, u32::saturating_mul);
         let bounds = &function.bounds;
         let max_threads = bounds
@@ -245,6 +268,8 @@ impl Program {
             registers: lowered.registers,
             version: module.version,
             target: module.target,
+            sources: self.sources.clone(),
+            checks: self.checks,
             specials: lowered.specials,
             code: lowered.code,
         })

@@ -279,6 +279,73 @@ fn an_access_beyond_an_allocation_names_place_and_address() {
     );
 }
 
+/// The sentence about a load at an address, with the allocations 0x0..0x64 and 0x200..0x300 of the
+/// region, and what was 0x400..0x500.
+fn sentence_about(offset: u64) -> String {
+    let machine = Machine::new();
+    let kernel = machine.load(&wrap("ld.global.u8 %r2, [%rd2];"));
+    let kernel = kernel.kernel("k").unwrap();
+    for (at, len) in [(0, 100), (0x200, 256), (0x400, 256)] {
+        machine.space.allocate(common::BASE + at, len).unwrap();
+    }
+    machine.space.free(common::BASE + 0x400).unwrap();
+    let args = [Arg::U64(0), Arg::U64(common::BASE + offset)];
+    machine
+        .run(&kernel, [1, 1, 1], [1, 1, 1], &args)
+        .unwrap_err()
+        .to_string()
+}
+
+#[test]
+fn a_stray_address_is_described_by_what_lies_nearest() {
+    for (offset, phrase) in [
+        (
+            100,
+            "(directly behind the nearest allocation, of 100 bytes at 0x1000000000)",
+        ),
+        (
+            0x1ff,
+            "(1 bytes before the nearest allocation, of 256 bytes at 0x1000000200)",
+        ),
+        (
+            0x310,
+            "(16 bytes behind the nearest allocation, of 256 bytes at 0x1000000200)",
+        ),
+        (
+            0x410,
+            "(16 bytes into the 256 bytes at 0x1000000400, which were freed)",
+        ),
+    ] {
+        let text = sentence_about(offset);
+        assert!(text.contains(phrase), "{text}");
+    }
+}
+
+#[test]
+fn a_fault_names_the_line_of_the_source_where_the_text_says_it() {
+    let source = ".version 8.0\n.target sm_80\n.address_size 64\n.visible .entry k()\n{\n.reg .b32 %r<3>; .reg .b64 %rd<3>;\n\t.loc\t1 41 3\nmov.u64 %rd1, 0;\n\t.loc\t1 42 7, function_name $L__info_string0, inlined_at 1 9 1\nld.global.u32 %r1, [%rd1];\nret;\n}\n.visible .entry other()\n{\ntrap;\n}\n\t.file\t1 \"dir/a.cu\"\n";
+    let machine = Machine::new();
+    let program = machine.load(source);
+    let fault = |name: &str| {
+        let kernel = program.kernel(name).unwrap();
+        machine
+            .run(&kernel, [1, 1, 1], [1, 1, 1], &[])
+            .unwrap_err()
+            .to_string()
+    };
+    let text = fault("k");
+    assert!(
+        text.starts_with("Kernel k, dir/a.cu:42, PTX line 10, block"),
+        "{text}"
+    );
+    // What the first kernel's lines say does not hold for the second.
+    let text = fault("other");
+    assert!(
+        text.starts_with("Kernel other, PTX line 15, block"),
+        "{text}"
+    );
+}
+
 #[test]
 fn bounds_are_exact_to_the_byte() {
     for (bytes, fits) in [(64, true), (63, false), (1024, true)] {

@@ -18,6 +18,43 @@ fn in_a_long_kernel() -> Running {
     running
 }
 
+mod a_kernel_that_never_ends {
+    use super::*;
+
+    #[test]
+    fn because_of_a_barrier_is_reported_with_block_barrier_and_who_waits() {
+        let result = Run::vcuda(["run"]).arg(program("never_ends")).run();
+        result
+            .expect_pass("never_ends")
+            .expect_stderr("barrier 0 can never complete; 64 of 96 threads arrived")
+            .expect_stderr("block (0,0,0)")
+            .expect_stderr("lanes 0xffffffff of warp 1 wait at barrier 1");
+    }
+
+    #[test]
+    fn because_of_a_shuffle_is_reported_with_the_lanes_that_are_missing() {
+        let result = Run::vcuda(["run"])
+            .arg(program("never_ends"))
+            .arg("shuffle")
+            .run();
+        result
+            .expect_pass("never_ends")
+            .expect_stderr("wait for lanes 0xffff0000");
+    }
+
+    #[test]
+    fn is_ended_by_the_time_limit() {
+        let result = Run::vcuda(["run"])
+            .arg(program("never_ends"))
+            .arg("endless")
+            .env("VCUDA_CPU_TIME_LIMIT", "1")
+            .run();
+        result
+            .expect_pass("never_ends")
+            .expect_stderr("ran longer than 1s");
+    }
+}
+
 mod a_worker {
     use super::*;
 

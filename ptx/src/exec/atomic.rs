@@ -9,6 +9,10 @@ use super::context::Context;
 use super::fault::Trouble;
 use super::isa::handlers;
 use super::warp::SPIN_COST;
+use super::window;
+use crate::numeric::{BFLOAT, Format, HALF, add_half};
+use crate::numeric::{canonical32, flush32};
+use crate::parse::ast::Space;
 use core::mem::size_of;
 use core::sync::atomic::{AtomicU16, AtomicU32, AtomicU64, Ordering};
 
@@ -49,10 +53,63 @@ atomic_values! {
     u64, AtomicU64;
 }
 
+fn halves(a: u32, b: u32, format: Format) -> u32 {
+    let sum = |shift: u32| u32::from(add_half((a >> shift) as u16, (b >> shift) as u16, format));
+    sum(16) << 16 | sum(0)
+}
+
 /// What an atomic operation makes of the old value; `c` is only used by `cas`.
 pub(crate) trait AtomicOp: 'static {
     type Value: AtomicValue;
     fn apply(old: Self::Value, b: Self::Value, c: Self::Value) -> Self::Value;
+    /// The same in global memory.
+    #[inline(always)]
+    fn apply_globally(old: Self::Value, b: Self::Value, c: Self::Value) -> Self::Value {
+        Self::apply(old, b, c)
+    }
+}
+
+/// Addition in single precision, which flushes subnormal numbers in global memory.
+pub(crate) struct AddF32;
+
+impl AtomicOp for AddF32 {
+    type Value = u32;
+
+    fn apply(old: u32, b: u32, _: u32) -> u32 {
+        canonical32(f32::from_bits(old) + f32::from_bits(b)).to_bits()
+    }
+
+    fn apply_globally(old: u32, b: u32, _: u32) -> u32 {
+        let [old, b] = [old, b].map(|bits| flush32(f32::from_bits(bits)));
+        flush32(canonical32(old + b)).to_bits()
+    }
+}
+
+/// Addition in double precision. The hardware does it in different places, which treat what is not
+/// a number in different ways.
+pub(crate) struct AddF64;
+
+impl AtomicOp for AddF64 {
+    type Value = u64;
+
+    fn apply(old: u64, b: u64, _: u64) -> u64 {
+        const QUIET: u64 = 1 << 51;
+        let [x, y] = [old, b].map(f64::from_bits);
+        match (x.is_nan(), y.is_nan()) {
+            (true, _) => old | QUIET,
+            (_, true) => b | QUIET,
+            _ => (x + y).to_bits(),
+        }
+    }
+
+    fn apply_globally(old: u64, b: u64, _: u64) -> u64 {
+        let [x, y] = [old, b].map(f64::from_bits);
+        match (x.is_nan(), y.is_nan()) {
+            (_, true) => b,
+            (true, _) => old,
+            _ => (x + y).to_bits(),
+        }
+    }
 }
 
 /// Defines atomic operations: `Name(Type) = |old, b, c| expression;`.
@@ -72,8 +129,6 @@ macro_rules! atomics {
 atomics! {
     Add32(u32) = |old, b, _| old.wrapping_add(b);
     Add64(u64) = |old, b, _| old.wrapping_add(b);
-    AddF32(u32) = |old, b, _| crate::numeric::canonical32(f32::from_bits(old) + f32::from_bits(b)).to_bits();
-    AddF64(u64) = |old, b, _| (f64::from_bits(old) + f64::from_bits(b)).to_bits();
     MinU32(u32) = |old, b, _| old.min(b);
     MinU64(u64) = |old, b, _| old.min(b);
     MinS32(u32) = |old, b, _| (old as i32).min(b as i32) as u32;
@@ -92,9 +147,18 @@ atomics! {
     Dec32(u32) = |old, b, _| if old == 0 || old > b { b } else { old - 1 };
     Exch32(u32) = |_, b, _| b;
     Exch64(u64) = |_, b, _| b;
+    Add16(u16) = |old, b, _| add_half(old, b, HALF);
+    AddBf16(u16) = |old, b, _| add_half(old, b, BFLOAT);
+    Add16x2(u32) = |old, b, _| halves(old, b, HALF);
+    AddBf16x2(u32) = |old, b, _| halves(old, b, BFLOAT);
     Cas16(u16) = |old, b, c| if old == b { c } else { old };
     Cas32(u32) = |old, b, c| if old == b { c } else { old };
     Cas64(u64) = |old, b, c| if old == b { c } else { old };
+}
+
+#[inline(always)]
+fn in_global(space: Space, addr: u64) -> bool {
+    space == Space::Global || space == Space::Generic && addr < window::GENERIC_LIMIT
 }
 
 /// `atom`, and `red` with a result that nobody reads: row 0 result, 1 address, 2 operand, 3 second
@@ -162,7 +226,11 @@ unsafe fn atomic_body<O: AtomicOp, const AVX: bool>(
             else {
                 return cx.fail(illegal);
             };
-            *d.add(i) = O::Value::update(host, |old| O::apply(old, b, c));
+            *d.add(i) = if in_global(space, addr) {
+                O::Value::update(host, |old| O::apply_globally(old, b, c))
+            } else {
+                O::Value::update(host, |old| O::apply(old, b, c))
+            };
         }
     }
     Flow::Next

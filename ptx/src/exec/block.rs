@@ -2,9 +2,10 @@
 //! A thread block: its shared memory and barriers, and turns for its warps.
 
 use super::code::{LANES, Rows};
-use super::fault::{Fault, Place, Trouble};
+use super::fault::{Fault, Place, SourceLine, Trouble};
 use super::special::LaunchShape;
 use super::warp::{Stacks, Surroundings, Turn, Wait, Warp};
+use super::watch::{Finding, Mistake, Thread, Watch};
 use super::window;
 use crate::kernel::Kernel;
 use core::sync::atomic::AtomicU64;
@@ -102,15 +103,18 @@ impl Barriers {
     }
 
     /// Threads exited: barriers that waited for all threads may be complete now.
-    pub fn exited(&mut self, live: u32) {
+    /// Returns the set of those.
+    pub fn exited(&mut self, live: u32) -> u32 {
+        let mut completed = 0;
         let mut pending = self.pending;
         while pending != 0 {
             let index = pending.trailing_zeros() as usize;
             pending &= pending - 1;
-            if live > 0 {
-                self.check(index, live);
+            if live > 0 && self.check(index, live) {
+                completed |= 1 << index;
             }
         }
+        completed
     }
 
     fn expected(&self, barrier: u32, live: u32) -> (u32, u32) {
@@ -156,6 +160,8 @@ pub(crate) struct BlockState {
     /// Threads that have not exited.
     pub live: u32,
     pub launch: *const LaunchMemory,
+    /// Set in blocks of kernels that are watched.
+    pub watch: Option<Box<Watch>>,
 }
 
 impl Default for BlockState {
@@ -165,6 +171,7 @@ impl Default for BlockState {
             barriers: Barriers::default(),
             live: 0,
             launch: core::ptr::null(),
+            watch: None,
         }
     }
 }
@@ -246,6 +253,10 @@ impl Block {
         if block.state.shared.len != bytes {
             block.state.shared = Shared::new(bytes);
         }
+        block.state.watch = kernel
+            .checks
+            .any()
+            .then(|| Box::new(Watch::new(kernel.checks, bytes, shape.warps() as usize)));
         let entry = kernel.code.functions[0].entry;
         block
             .warps
@@ -284,11 +295,15 @@ impl Block {
                 }
                 stacks
             });
-            match warp.turn(around, &mut self.state, &mut stacks) {
+            let turn = warp.turn(around, &mut self.state, &mut stacks);
+            if self.state.watch.is_some() {
+                self.report(kernel, shape, around);
+            }
+            match turn {
                 Turn::Done => arena.give_back(stacks),
                 Turn::Spent | Turn::Blocked => {
                     left = true;
-                    warp.stacks = Some(stacks);
+                    self.warps[w].stacks = Some(stacks);
                 }
                 Turn::Fault(trouble, line) => {
                     return Err(self.fault(kernel, shape, around, w, &trouble, line));
@@ -302,6 +317,49 @@ impl Block {
             return Err(self.deadlock(kernel, shape));
         }
         Ok(Round::Unfinished)
+    }
+
+    /// Passes on what was found in a turn.
+    fn report(&mut self, kernel: &Kernel, shape: &LaunchShape, around: &Surroundings<'_>) {
+        let Some(watch) = &mut self.state.watch else {
+            return;
+        };
+        let found = core::mem::take(&mut watch.found);
+        let Some(findings) = around.findings else {
+            return;
+        };
+        for raw in found {
+            let place = |thread: Thread| {
+                let line = kernel
+                    .code
+                    .lines
+                    .get(thread.pc as usize)
+                    .copied()
+                    .unwrap_or(0);
+                self.place(kernel, shape, thread.warp, thread.lane, line)
+            };
+            let hint = if raw.shared {
+                String::new()
+            } else {
+                around.space.describe(raw.address)
+            };
+            findings.found(Finding {
+                place: place(raw.at),
+                mistake: match raw.other {
+                    Some((other, _)) => Mistake::Race {
+                        other: Box::new(place(other)),
+                        access: raw.other_access(),
+                    },
+                    None => Mistake::Uninitialized,
+                },
+                threads: raw.threads,
+                access: raw.access(),
+                size: raw.size,
+                space: if raw.shared { "shared" } else { "global" },
+                address: raw.address,
+                hint,
+            });
+        }
     }
 
     /// Gives what can be used again back to the worker.
@@ -319,9 +377,16 @@ impl Block {
         lane: u32,
         line: u32,
     ) -> Place {
+        let source = kernel.sources.find(line);
         Place {
             kernel: kernel.name().into(),
             line,
+            source: source.map(|(file, line)| {
+                Box::new(SourceLine {
+                    file: file.into(),
+                    line,
+                })
+            }),
             block: self.ctaid,
             thread: shape.thread(warp * LANES as u32 + lane),
         }
@@ -351,13 +416,8 @@ impl Block {
                         " (the block has {} bytes of shared memory)",
                         self.state.shared.len()
                     );
-                } else if address < window::GENERIC_LIMIT
-                    && let Some(near) = around.space.nearest_allocation(address)
-                {
-                    hint = format!(
-                        " (the nearest allocation is {:#x}..{:#x})",
-                        near.start, near.end
-                    );
+                } else if address < window::GENERIC_LIMIT && space != "local" {
+                    hint = format!(" ({})", around.space.describe(address));
                 }
                 Fault::IllegalAddress {
                     place,
@@ -365,7 +425,7 @@ impl Block {
                     size,
                     access,
                     space,
-                    hint,
+                    hint: hint.into(),
                 }
             }
             Trouble::Misaligned {
@@ -386,6 +446,11 @@ impl Block {
                 place,
                 what,
                 target,
+            },
+            Trouble::InvalidObject { what, object, .. } => Fault::InvalidObject {
+                place,
+                what,
+                object,
             },
             Trouble::StackOverflow { limit, .. } => Fault::StackOverflow { place, limit },
             Trouble::Assert { assertion, .. } => Fault::Assert { place, assertion },
@@ -416,7 +481,14 @@ impl Block {
                             warp.index,
                             members & warp.live & !group.mask
                         ),
-                        _ => format!("at line {line}, lanes {:#010x} of warp {} wait", group.mask, warp.index),
+                        Wait::Barrier { barrier, .. } => format!(
+                            "at line {line}, lanes {:#010x} of warp {} wait at barrier {barrier}",
+                            group.mask, warp.index
+                        ),
+                        _ => format!(
+                            "at line {line}, lanes {:#010x} of warp {} wait",
+                            group.mask, warp.index
+                        ),
                     });
                 }
             }

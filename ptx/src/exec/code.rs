@@ -200,8 +200,27 @@ pub(crate) struct Code {
     /// Instructions that are executed together.
     pub chains: Vec<Chain>,
     pub indexed: Vec<Indexed>,
+    /// Instructions with more rows than `Inst` holds.
+    pub wides: Vec<Wide>,
     /// Parameters that are kept as rows.
     pub params: Vec<ParamRow>,
+}
+
+/// Rows and details of an instruction with more rows than `Inst` holds; `Inst::imm` is its number.
+pub(crate) struct Wide {
+    /// Those that it writes, then those that it reads.
+    pub rows: Vec<Row>,
+    pub writes: usize,
+    pub detail: Detail,
+}
+
+/// What such an instruction does.
+#[derive(Debug, Clone)]
+pub(crate) enum Detail {
+    Product(super::matrix::Product),
+    Fragment(super::matrix::Fragment),
+    Sample(super::texture::Sample),
+    Surface(super::texture::Surface),
 }
 
 /// A kernel parameter, or a part of one, that a launch spreads over a row.

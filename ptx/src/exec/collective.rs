@@ -71,10 +71,16 @@ unsafe fn barrier_body<const AVX: bool>(cx: &mut Context<'_>, inst: &Inst, mask:
         };
         let generation = cx.block.barriers.generation(number);
         let live = cx.block.live;
+        if let Some(watch) = &mut cx.block.watch {
+            watch.arrive(number, cx.warp, kind != barrier::ARRIVE);
+        }
         let done = cx
             .block
             .barriers
             .arrive(number, threads, rounded, expected, given, live);
+        if done && let Some(watch) = &mut cx.block.watch {
+            watch.complete(number);
+        }
         if kind == barrier::ARRIVE {
             return Flow::Next;
         }
@@ -107,7 +113,7 @@ unsafe fn barrier_body<const AVX: bool>(cx: &mut Context<'_>, inst: &Inst, mask:
 }
 
 /// After lanes were split off to wait: the others go on with the next instruction.
-fn resume_rest(cx: &mut Context<'_>) -> Flow {
+pub(super) fn resume_rest(cx: &mut Context<'_>) -> Flow {
     if cx.active == 0 {
         return Flow::Regroup;
     }
@@ -156,7 +162,10 @@ unsafe fn write_reduction(
 /// # Safety
 /// The row holds words.
 #[inline(always)]
-unsafe fn gather(cx: &mut Context<'_>, members: Row, mask: u32, plain: bool) -> u32 {
+pub(super) unsafe fn gather(cx: &mut Context<'_>, members: Row, mask: u32, plain: bool) -> u32 {
+    if let Some(watch) = &mut cx.block.watch {
+        watch.meet(cx.warp);
+    }
     // SAFETY: the caller vouches for the row.
     let members: [u32; LANES] = unsafe { cx.row::<[u32; LANES]>(members).read() };
     let first = members[mask.trailing_zeros() as usize];

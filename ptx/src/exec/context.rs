@@ -7,6 +7,8 @@ use super::fault::Trouble;
 use super::system::Output;
 use super::warp::{Group, Wait};
 use super::window;
+use crate::heap::Heap;
+use crate::image::Images;
 use crate::memory::AddressSpace;
 use crate::parse::ast::Space;
 
@@ -14,6 +16,8 @@ use crate::parse::ast::Space;
 pub(crate) struct Context<'a> {
     /// Addresses that rows are relative to: frame, constants, special registers.
     pub bases: [*mut u8; 4],
+    /// Index of the warp in its block.
+    pub warp: u32,
     /// Lanes of the running group.
     pub active: u32,
     /// The instruction that runs.
@@ -39,6 +43,8 @@ pub(crate) struct Context<'a> {
     pub space: &'a AddressSpace,
     pub params: &'a [u8],
     pub output: Option<&'a dyn Output>,
+    pub images: Option<&'a Images>,
+    pub heap: Option<&'a Heap>,
     /// Which region was accessed last.
     pub region: usize,
     pub trouble: Option<Box<Trouble>>,

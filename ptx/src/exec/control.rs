@@ -238,7 +238,12 @@ unsafe fn exit_body<const AVX: bool>(cx: &mut Context<'_>, _inst: &Inst, mask: u
     cx.live &= !mask;
     cx.block.live -= mask.count_ones();
     let live = cx.block.live;
-    cx.block.barriers.exited(live);
+    let completed = cx.block.barriers.exited(live);
+    if let Some(watch) = &mut cx.block.watch {
+        (0..super::block::BARRIERS as u32)
+            .filter(|barrier| completed & (1 << barrier) != 0)
+            .for_each(|barrier| watch.complete(barrier));
+    }
     if cx.active == 0 {
         Flow::Regroup
     } else {

@@ -10,20 +10,41 @@ pub struct Place {
     pub kernel: String,
     /// Line of the PTX text, from 1; 0 if unknown.
     pub line: u32,
+    /// The line of the source, if the PTX says it (`nvcc -lineinfo`).
+    pub source: Option<Box<SourceLine>>,
     /// `%ctaid`
     pub block: [u32; 3],
     /// `%tid`
     pub thread: [u32; 3],
 }
 
+/// A line of a source file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SourceLine {
+    /// The file, as the compiler was given it.
+    pub file: String,
+    /// Its line, from 1.
+    pub line: u32,
+}
+
+impl fmt::Display for SourceLine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.file, self.line)
+    }
+}
+
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let [bx, by, bz] = self.block;
         let [tx, ty, tz] = self.thread;
+        write!(f, "Kernel {}, ", self.kernel)?;
+        if let Some(source) = &self.source {
+            write!(f, "{source}, ")?;
+        }
         write!(
             f,
-            "Kernel {}, PTX line {}, block ({bx},{by},{bz}), thread ({tx},{ty},{tz})",
-            self.kernel, self.line
+            "PTX line {}, block ({bx},{by},{bz}), thread ({tx},{ty},{tz})",
+            self.line
         )
     }
 }
@@ -60,8 +81,8 @@ pub enum Fault {
         access: &'static str,
         /// "global", "shared", ...
         space: &'static str,
-        /// The nearest allocation, as a phrase; may be empty.
-        hint: String,
+        /// What lies at or near the address, as a phrase in parentheses; may be empty.
+        hint: Box<str>,
     },
     /// An address that is not a multiple of the size of the access.
     #[error("{place}: the {access} of {size} bytes at {space} address {address:#x} is misaligned.")]
@@ -116,6 +137,16 @@ pub enum Fault {
         what: &'static str,
         /// The address or index.
         target: u64,
+    },
+    /// Something that does not exist is used.
+    #[error("{place}: {what} {object:#x}, which does not exist.")]
+    InvalidObject {
+        /// Where.
+        place: Place,
+        /// "use of the texture or surface object", "free of the address".
+        what: &'static str,
+        /// Its number.
+        object: u64,
     },
     /// Calls nest too deep.
     #[error("{place}: the call stack passed {limit} bytes.")]
@@ -180,6 +211,11 @@ pub(crate) enum Trouble {
         what: &'static str,
         target: u64,
     },
+    InvalidObject {
+        lane: u32,
+        what: &'static str,
+        object: u64,
+    },
     StackOverflow {
         lane: u32,
         limit: u64,
@@ -197,6 +233,7 @@ impl Trouble {
             | Trouble::Misaligned { lane, .. }
             | Trouble::Trap { lane }
             | Trouble::InvalidTarget { lane, .. }
+            | Trouble::InvalidObject { lane, .. }
             | Trouble::StackOverflow { lane, .. }
             | Trouble::Assert { lane, .. } => *lane,
         }

@@ -174,6 +174,12 @@ unsafe fn copy_to_shared_body<const AVX: bool>(
                     None => return illegal(cx, i, from, have, "load", Space::Global),
                 }
             }
+            if have == size {
+                for at in (0..size as usize).step_by(4) {
+                    u32::load(from_host.add(at)).store(to_host.add(at));
+                }
+                continue;
+            }
             for at in 0..size as usize {
                 let byte = if (at as u64) < have {
                     u8::load(from_host.add(at))

@@ -7,6 +7,11 @@ use super::fault::Fault;
 use super::special::LaunchShape;
 use super::system::Output;
 use super::warp::Surroundings;
+#[allow(unused_imports)] // for the documentation
+use super::watch::Checks;
+use super::watch::Findings;
+use crate::heap::Heap;
+use crate::image::Images;
 use crate::kernel::Kernel;
 use crate::memory::AddressSpace;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -43,7 +48,7 @@ pub struct Launch<'a> {
     pub cooperative: bool,
 }
 
-/// When a launch is stopped, and where its text goes.
+/// When a launch is stopped, and what it has besides memory.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Limits<'a> {
     /// Stops the launch once it is true.
@@ -52,6 +57,12 @@ pub struct Limits<'a> {
     pub time_limit: Option<Duration>,
     /// Takes what the kernel prints; without it, that is lost.
     pub output: Option<&'a dyn Output>,
+    /// Takes what kernels that are [watched](Checks) find.
+    pub findings: Option<&'a dyn Findings>,
+    /// Textures and surfaces.
+    pub images: Option<&'a Images>,
+    /// Where the kernel allocates; without it, it gets nothing.
+    pub heap: Option<&'a Heap>,
 }
 
 /// Threads that run blocks.
@@ -80,6 +91,9 @@ struct Job {
     params: &'static [u8],
     abort: Option<&'static AtomicBool>,
     output: Option<&'static dyn Output>,
+    findings: Option<&'static dyn Findings>,
+    images: Option<&'static Images>,
+    heap: Option<&'static Heap>,
     deadline: Option<(Instant, Duration)>,
     shape: LaunchShape,
     launch_rows: Rows,
@@ -143,7 +157,7 @@ impl Engine {
         shape.cooperative = launch.cooperative;
         // SAFETY: the references are used by this thread and by pool threads that count themselves
         // in `helpers`; `finish` below waits for all of them and runs even if a block panics.
-        let (kernel, space, params, abort, output) = unsafe {
+        let (kernel, space, params, abort, output, findings, images, heap) = unsafe {
             (
                 core::mem::transmute::<&Kernel, &'static Kernel>(kernel),
                 core::mem::transmute::<&AddressSpace, &'static AddressSpace>(space),
@@ -154,6 +168,11 @@ impl Engine {
                 core::mem::transmute::<Option<&dyn Output>, Option<&'static dyn Output>>(
                     limits.output,
                 ),
+                core::mem::transmute::<Option<&dyn Findings>, Option<&'static dyn Findings>>(
+                    limits.findings,
+                ),
+                core::mem::transmute::<Option<&Images>, Option<&'static Images>>(limits.images),
+                core::mem::transmute::<Option<&Heap>, Option<&'static Heap>>(limits.heap),
             )
         };
         let job = Arc::new(Job {
@@ -162,6 +181,9 @@ impl Engine {
             params,
             abort,
             output,
+            findings,
+            images,
+            heap,
             deadline: limits
                 .time_limit
                 .map(|limit| (Instant::now() + limit, limit)),
@@ -327,6 +349,9 @@ fn work(job: &Arc<Job>, worker: u32, arena: &mut Arena, mut publish: Option<&Poo
         space: job.space,
         params: job.params,
         output: job.output,
+        findings: job.findings,
+        images: job.images,
+        heap: job.heap,
         launch_rows: job.launch_rows.as_ptr(),
     };
     let mut resident: VecDeque<(u64, Box<Block>)> = VecDeque::new();

@@ -7,6 +7,7 @@
 //! instructions.
 
 pub(crate) mod access;
+pub(crate) mod apply;
 pub(crate) mod atomic;
 mod block;
 pub(crate) mod chain;
@@ -21,15 +22,20 @@ mod grid;
 pub(crate) mod indexed;
 pub(crate) mod isa;
 pub(crate) mod lanes;
+pub(crate) mod matrix;
+pub(crate) mod mbarrier;
 mod printf;
 pub(crate) mod special;
 pub(crate) mod system;
+pub(crate) mod texture;
 pub(crate) mod value;
 mod warp;
+pub(crate) mod watch;
 pub(crate) mod window;
 
 pub(crate) use context::Context;
-pub use fault::{Assertion, Fault, Place};
+pub use fault::{Assertion, Fault, Place, SourceLine};
 pub use grid::{Engine, Launch, Limits};
 pub use isa::Lanes;
 pub use system::Output;
+pub use watch::{Checks, Finding, Findings, Mistake};

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Functions that a kernel may call without there being code for them: `vprintf` and `__assertfail`
-//! (CUDA C++ Programming Guide, "Formatted Output" and "Assertion"). Row 0 is the result, the
+//! Functions that a kernel may call without there being code for them: `vprintf`, `__assertfail`,
+//! `malloc` and `free` (CUDA C++ Programming Guide, "Formatted Output", "Assertion", "Dynamic Global
+//! Memory Allocation and Operations"). Row 0 is the result, the
 //! arguments follow.
 
 use super::access::{illegal, local_fits, local_offset, local_read};
@@ -140,7 +141,43 @@ unsafe fn assertfail_body<const AVX: bool>(cx: &mut Context<'_>, inst: &Inst, ma
     }
 }
 
+/// `malloc`: row 1 is the size, row 0 the address, 0 if there is no more memory.
+#[inline(always)]
+unsafe fn malloc_body<const AVX: bool>(cx: &mut Context<'_>, inst: &Inst, mask: u32) -> Flow {
+    for lane in (0..LANES).filter(|lane| mask & (1 << lane) != 0) {
+        // SAFETY: the lowering stage checked the widths of the rows.
+        unsafe {
+            let size = *cx.row::<u64>(inst.rows[1]).add(lane);
+            let address = cx.heap.and_then(|heap| heap.allocate(cx.space, size));
+            *cx.row::<u64>(inst.rows[0]).add(lane) = address.unwrap_or(0);
+        }
+    }
+    cx.budget -= SPIN_COST;
+    Flow::Next
+}
+
+/// `free`: row 1 is the address, which may be 0.
+#[inline(always)]
+unsafe fn free_body<const AVX: bool>(cx: &mut Context<'_>, inst: &Inst, mask: u32) -> Flow {
+    for lane in (0..LANES).filter(|lane| mask & (1 << lane) != 0) {
+        // SAFETY: the lowering stage checked the width of the row.
+        let address = unsafe { *cx.row::<u64>(inst.rows[1]).add(lane) };
+        let freed = cx.heap.is_some_and(|heap| heap.free(cx.space, address));
+        if address != 0 && !freed {
+            return cx.fail(Trouble::InvalidObject {
+                lane: lane as u32,
+                what: "free of the address",
+                object: address,
+            });
+        }
+    }
+    cx.budget -= SPIN_COST;
+    Flow::Next
+}
+
 handlers! {
+    one malloc = malloc_body;
+    one free = free_body;
     one vprintf = vprintf_body;
     one assertfail = assertfail_body;
 }

@@ -12,6 +12,9 @@ use super::code::{Code, Flow, Rows};
 use super::context::Context;
 use super::fault::Trouble;
 use super::system::Output;
+use super::watch::Findings;
+use crate::heap::Heap;
+use crate::image::Images;
 use crate::memory::AddressSpace;
 
 /// Backward jumps in a turn. A wait for another lane or warp costs `SPIN_COST` of them at each
@@ -93,6 +96,9 @@ pub(crate) struct Surroundings<'a> {
     pub space: &'a AddressSpace,
     pub params: &'a [u8],
     pub output: Option<&'a dyn Output>,
+    pub findings: Option<&'a dyn Findings>,
+    pub images: Option<&'a Images>,
+    pub heap: Option<&'a Heap>,
     /// Parameters spread over the lanes.
     pub launch_rows: *const u8,
 }
@@ -135,6 +141,7 @@ impl Warp {
                 stacks.special.as_mut_ptr(),
                 around.launch_rows.cast_mut(),
             ],
+            warp: self.index,
             active: 0,
             pc: entry_pc,
             limit: u32::MAX,
@@ -150,6 +157,8 @@ impl Warp {
             space: around.space,
             params: around.params,
             output: around.output,
+            images: around.images,
+            heap: around.heap,
             region: 0,
             trouble: None,
         };

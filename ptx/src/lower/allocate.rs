@@ -7,7 +7,7 @@
 
 use super::Refusal;
 use super::builder::{Draft, Patch};
-use crate::exec::code::{Base, OPERANDS, Row, Width};
+use crate::exec::code::{Base, OPERANDS, Row, Wide, Width};
 use std::collections::BTreeMap;
 
 /// Work, in blocks times registers, beyond which lives are not computed.
@@ -33,6 +33,7 @@ pub(crate) struct Flow<'a> {
 /// `header` bytes at its start are left free.
 pub(crate) fn allocate(
     drafts: &mut [Draft],
+    wides: &mut [Wide],
     widths: &[Width],
     lives: &[Life],
     header: u32,
@@ -75,7 +76,10 @@ pub(crate) fn allocate(
         busy.push(core::cmp::Reverse((end, offset, width)));
     }
     for draft in drafts.iter_mut() {
-        for row in draft.inst.rows.iter_mut().chain([&mut draft.inst.guard]) {
+        let more = draft.wide.and_then(|wide| wides.get_mut(wide as usize));
+        let more = more.into_iter().flat_map(|wide| wide.rows.iter_mut());
+        let rows = draft.inst.rows.iter_mut().chain([&mut draft.inst.guard]);
+        for row in rows.chain(more) {
             if row.base() == Base::Frame as usize {
                 *row = Row::new(Base::Frame, offsets[row.offset()]);
             }
@@ -86,30 +90,42 @@ pub(crate) fn allocate(
 
 /// The registers that an instruction reads and writes. A guarded write also reads: the lanes that
 /// it leaves out keep their values.
-fn accesses(
-    draft: &Draft,
+fn accesses<'a>(
+    draft: &'a Draft,
+    wides: &'a [Wide],
     always: Row,
 ) -> (
-    impl Iterator<Item = u32> + '_,
-    impl Iterator<Item = u32> + '_,
+    impl Iterator<Item = u32> + 'a,
+    impl Iterator<Item = u32> + 'a,
     bool,
 ) {
+    let wide = draft.wide.and_then(|wide| wides.get(wide as usize));
+    let (more_writes, more_reads) =
+        wide.map_or((&[][..], &[][..]), |wide| wide.rows.split_at(wide.writes));
     let guarded = draft.inst.guard != always;
     let register = |row: Row| (row.base() == Base::Frame as usize).then_some(row.offset() as u32);
     let reads = (0..OPERANDS)
         .filter(|i| draft.defs & (1 << i) == 0)
         .map(|i| draft.inst.rows[i])
         .chain([draft.inst.guard])
+        .chain(more_reads.iter().copied())
         .filter_map(register);
     let writes = (0..OPERANDS)
         .filter(|i| draft.defs & (1 << i) != 0)
         .map(|i| draft.inst.rows[i])
+        .chain(more_writes.iter().copied())
         .filter_map(register);
     (reads, writes, guarded)
 }
 
 /// The life of each register.
-pub(crate) fn lives(drafts: &[Draft], count: usize, flow: &Flow<'_>, always: Row) -> Vec<Life> {
+pub(crate) fn lives(
+    drafts: &[Draft],
+    wides: &[Wide],
+    count: usize,
+    flow: &Flow<'_>,
+    always: Row,
+) -> Vec<Life> {
     let mut lives = vec![(u32::MAX, 0u32); count];
     let touch = |lives: &mut [Life], register: u32, at: u32| {
         let life = &mut lives[register as usize];
@@ -117,7 +133,7 @@ pub(crate) fn lives(drafts: &[Draft], count: usize, flow: &Flow<'_>, always: Row
         life.1 = life.1.max(at);
     };
     for (i, draft) in drafts.iter().enumerate() {
-        let (reads, writes, _) = accesses(draft, always);
+        let (reads, writes, _) = accesses(draft, wides, always);
         for register in reads.chain(writes) {
             touch(&mut lives, register, i as u32);
         }
@@ -149,7 +165,7 @@ pub(crate) fn lives(drafts: &[Draft], count: usize, flow: &Flow<'_>, always: Row
     let mut index = vec![u32::MAX; count];
     let mut crossing: Vec<u32> = Vec::new();
     for (i, draft) in drafts.iter().enumerate() {
-        let (reads, writes, _) = accesses(draft, always);
+        let (reads, writes, _) = accesses(draft, wides, always);
         for register in reads.chain(writes) {
             let home = &mut home[register as usize];
             if *home == u32::MAX {
@@ -163,7 +179,7 @@ pub(crate) fn lives(drafts: &[Draft], count: usize, flow: &Flow<'_>, always: Row
     // A register of one block that is read before it is written there may be alive around a loop.
     let mut written = vec![u32::MAX; count];
     for (i, draft) in drafts.iter().enumerate() {
-        let (reads, writes, guarded) = accesses(draft, always);
+        let (reads, writes, guarded) = accesses(draft, wides, always);
         let mut cross = |register: u32| {
             if index[register as usize] == u32::MAX {
                 index[register as usize] = crossing.len() as u32;
@@ -200,7 +216,7 @@ pub(crate) fn lives(drafts: &[Draft], count: usize, flow: &Flow<'_>, always: Row
     for (b, &begin) in begins.iter().enumerate() {
         let end = begins.get(b + 1).copied().unwrap_or(drafts.len());
         for draft in &drafts[begin..end] {
-            let (reads, writes, guarded) = accesses(draft, always);
+            let (reads, writes, guarded) = accesses(draft, wides, always);
             let bit = |register: u32| {
                 let n = index[register as usize];
                 (n != u32::MAX).then(|| (b * words + n as usize / 64, 1u64 << (n % 64)))

@@ -3,9 +3,9 @@
 
 use super::scope::{Binding, Scopes};
 use super::{Mark, Refusal, Shared};
-use crate::exec::code::{Base, Handler, Inst, LANES, OPERANDS, ParamRow, Row, Width};
+use crate::exec::code::{Base, Handler, Inst, LANES, OPERANDS, ParamRow, Row, Wide, Width};
 use crate::exec::lanes::{self, Op1, Op2, Op3};
-use crate::exec::{Lanes, control, frame, window};
+use crate::exec::{Lanes, apply, control, frame, window};
 use crate::parse::ast::{Body, Linkage, Operand, Space, Type};
 use crate::parse::{Module, Symbol};
 use std::collections::HashMap;
@@ -38,6 +38,8 @@ pub(crate) struct Draft {
     pub patch: Patch,
     /// It only computes: reads rows, writes a row, and goes on to the next.
     pub pure: bool,
+    /// Which of `Shared::wides` holds more of its rows.
+    pub wide: Option<u32>,
     pub line: u32,
 }
 
@@ -197,10 +199,21 @@ impl<'a> Builder<'a> {
             defs,
             patch: Patch::None,
             pure: false,
+            wide: None,
             line: self.line,
         });
         let last = self.drafts.len() - 1;
         &mut self.drafts[last]
+    }
+
+    /// Appends an instruction with more rows than fit into `Inst`, whose number in the code is in
+    /// `imm`. `rows` are further rows that it reads.
+    pub fn emit_wide(&mut self, run: Handler, rows: &[Row], wide: Wide) -> &mut Draft {
+        let number = self.shared.wides.len() as u32;
+        self.shared.wides.push(wide);
+        let draft = self.emit(run, rows, &[], number.into(), 0);
+        draft.wide = Some(number);
+        draft
     }
 
     /// Emits a plain operation of one operand.
@@ -279,6 +292,30 @@ impl<'a> Builder<'a> {
         let c = self.source(c, Width::of::<O::C>())?;
         let d = self.destination(d, Width::of::<O::D>())?;
         self.emit(run, &[d, a, b, c], &[0], 0, 0).pure = true;
+        Ok(())
+    }
+
+    /// Emits an operation that is rare: a function of up to three operands.
+    pub fn apply(
+        &mut self,
+        function: apply::Function,
+        constant: u32,
+        (d, width): (&Operand, Width),
+        operands: &[(&Operand, Width)],
+    ) -> Result<(), Refusal> {
+        let mut rows = [Row::NONE; 4];
+        let mut widths = [width; 4];
+        for (i, &(operand, width)) in operands.iter().take(3).enumerate() {
+            rows[i + 1] = self.source(operand, width)?;
+            widths[i + 1] = width;
+        }
+        for i in operands.len() + 1..4 {
+            (rows[i], widths[i]) = (rows[1], widths[1]);
+        }
+        rows[0] = self.destination(d, width)?;
+        let run = apply::apply(self.lanes);
+        let (imm, aux) = (apply::imm(widths, constant), apply::aux(function));
+        self.emit(run, &rows, &[0], imm, aux).pure = true;
         Ok(())
     }
 

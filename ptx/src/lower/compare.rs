@@ -40,6 +40,7 @@ tests! {
 ops! {
     FlushF32(f32) -> f32 = |a| flush32(a);
     WidenHalf(u16) -> f32 = |a| decode_half(a);
+    WidenHalfFlushed(u16) -> f32 = |a| decode_half(if a & 0x7c00 == 0 { a & 0x8000 } else { a });
     WidenBfloat(u16) -> f32 = |a| decode_bfloat(a);
     Prmt(u32, u32, u32) -> u32 = |a, b, c| prmt(a, b, [c, c >> 4, c >> 8, c >> 12]);
     PrmtF4e(u32, u32, u32) -> u32 = |a, b, c| prmt(a, b, [c & 3, (c & 3) + 1, (c & 3) + 2, (c & 3) + 3]);
@@ -173,6 +174,7 @@ fn compared(b: &mut Builder<'_>, form: &Form, ty: Type, operand: &Operand) -> Re
         Ok(d)
     };
     match ty {
+        F16 if form.has(Modifier::Ftz) => convert(b, lanes::op1::<WidenHalfFlushed>(b.lanes)),
         F16 => convert(b, lanes::op1::<WidenHalf>(b.lanes)),
         Bf16 => convert(b, lanes::op1::<WidenBfloat>(b.lanes)),
         F32 if form.has(Modifier::Ftz) => convert(b, lanes::op1::<FlushF32>(b.lanes)),
@@ -475,18 +477,22 @@ pub(crate) fn bfi_(b: &mut Builder<'_>, form: &Form, operands: &[Operand]) -> Re
         B64 => Width::Double,
         _ => return Err(Refusal::Unsupported),
     };
-    let place = match (pos, len) {
-        (Operand::Int(pos), Operand::Int(len)) => {
-            b.constant(Width::Word, pos & 0xff | (len & 0xff) << 8)?
-        }
+    let packed = match (pos, len) {
+        (Operand::Int(pos), Operand::Int(len)) => b.constant(
+            Width::Word,
+            u64::from(place(width, *pos as u32, *len as u32)),
+        )?,
         _ => {
             let (pos, len) = (b.source(pos, Width::Word)?, b.source(len, Width::Word)?);
-            let place = b.new_register(Width::Word)?;
-            let run = lanes::op2::<PackPlace>(b.lanes);
+            let packed = b.new_register(Width::Word)?;
+            let run = match width {
+                Width::Word => lanes::op2::<PackPlace>(b.lanes),
+                _ => lanes::op2::<PackPlace64>(b.lanes),
+            };
             b.unguarded(|b| {
-                b.emit(run, &[place, pos, len], &[0], 0, 0);
+                b.emit(run, &[packed, pos, len], &[0], 0, 0);
             });
-            place
+            packed
         }
     };
     let (x, y) = (b.source(x, width)?, b.source(y, width)?);
@@ -495,12 +501,24 @@ pub(crate) fn bfi_(b: &mut Builder<'_>, form: &Form, operands: &[Operand]) -> Re
         Width::Word => lanes::op3::<Bfi32>(b.lanes),
         _ => lanes::op3::<Bfi64>(b.lanes),
     };
-    b.emit(run, &[d, x, y, place], &[0], 0, 0);
+    b.emit(run, &[d, x, y, packed], &[0], 0, 0);
     Ok(())
 }
 
 ops! {
-    PackPlace(u32, u32) -> u32 = |pos, len| pos & 0xff | (len & 0xff) << 8;
+    PackPlace(u32, u32) -> u32 = |pos, len| place(Width::Word, pos, len);
+    PackPlace64(u32, u32) -> u32 = |pos, len| place(Width::Double, pos, len);
+}
+
+/// Position and length in one word. The hardware takes them modulo 256 for words, but not for
+/// double words.
+#[inline(always)]
+fn place(width: Width, pos: u32, len: u32) -> u32 {
+    if width == Width::Word {
+        pos & 0xff | (len & 0xff) << 8
+    } else {
+        pos.min(255) | len.min(255) << 8
+    }
 }
 
 /// `testp`: classes of floating-point numbers.
@@ -544,11 +562,12 @@ tests! {
     FiniteF32(f32) = |a, _| a.is_finite();
     InfiniteF32(f32) = |a, _| a.is_infinite();
     NumberF32(f32) = |a, _| !a.is_nan();
-    NormalF32(f32) = |a, _| a.is_normal();
+    // Zero counts as normal, as the hardware does.
+    NormalF32(f32) = |a, _| a.is_normal() || a == 0.0;
     SubnormalF32(f32) = |a, _| a.is_subnormal();
     FiniteF64(f64) = |a, _| a.is_finite();
     InfiniteF64(f64) = |a, _| a.is_infinite();
     NumberF64(f64) = |a, _| !a.is_nan();
-    NormalF64(f64) = |a, _| a.is_normal();
+    NormalF64(f64) = |a, _| a.is_normal() || a == 0.0;
     SubnormalF64(f64) = |a, _| a.is_subnormal();
 }

@@ -33,8 +33,8 @@ ops! {
     S32FromF32(f32) -> i32 = |a| a as i32;
     U32FromF32(f32) -> u32 = |a| a as u32;
     F64FromF32(f32) -> f64 = |a| f64::from(a);
-    F32FromF64(f64) -> f32 = |a| canonical32(a as f32);
-    F32FromF16(u16) -> f32 = |a| decode_half(a);
+    F32FromF64(f64) -> f32 = |a| narrow_nan(a, a as f32);
+    F32FromF16(u16) -> f32 = |a| canonical32(decode_half(a));
     F32FromBf16(u16) -> f32 = |a| decode_bfloat(a);
     F16FromF32(f32) -> u16 = |a| encode(f64::from(a), HALF, NEAREST);
     Bf16FromF32(f32) -> u16 = |a| encode(f64::from(a), BFLOAT, NEAREST);
@@ -45,10 +45,10 @@ ops! {
     ExtendDouble<const BITS: u32, const SIGNED: bool>(u64) -> u64 = |a| extend(a, BITS, SIGNED);
     WidenF16(u16) -> f64 = |a| f64::from(decode_half(a));
     WidenBf16(u16) -> f64 = |a| f64::from(decode_bfloat(a));
-    WidenF32<const FTZ: bool>(f32) -> f64 = |a| f64::from(if FTZ { flush32(a) } else { a });
+    WidenF32<const FTZ: bool>(f32) -> f64 = |a| f64::from(if FTZ { flush32(canonical32(a)) } else { a });
 
     // Second step: rounding and clamping.
-    Integral<const MODE: u8>(f64) -> f64 = |a| to_integral(a, MODE);
+    Integral<const MODE: u8>(f64) -> f64 = |a| if a.is_nan() { f64::from_bits(a.to_bits() | 1 << 51) } else { to_integral(a, MODE) };
     Saturate(f64) -> f64 = |a| saturate64(a);
     Relu(f64) -> f64 = |a| if a > 0.0 || a.is_nan() { a } else { 0.0 };
     Clamp<const FROM_SIGNED: bool, const BITS: u32, const SIGNED: bool>(u64) -> u64 = |a| clamp(a, FROM_SIGNED, BITS, SIGNED);
@@ -59,12 +59,16 @@ ops! {
     // Last step: the result in its register.
     NarrowHalf<const BITS: u32, const SIGNED: bool>(u64) -> u16 = |a| extend(a, BITS, SIGNED) as u16;
     NarrowWord<const BITS: u32, const SIGNED: bool>(u64) -> u32 = |a| extend(a, BITS, SIGNED) as u32;
-    NarrowF32<const MODE: u8, const FTZ: bool>(f64) -> f32 = |a| {
-        let a = canonical32(to_single(a, MODE));
-        if FTZ { flush32(a) } else { a }
+    NarrowF32<const MODE: u8, const FTZ: bool, const FROM64: bool>(f64) -> f32 = |a| {
+        let x = if FROM64 { narrow_nan(a, to_single(a, MODE)) } else { canonical32(to_single(a, MODE)) };
+        if FTZ { flush32(x) } else { x }
     };
-    NarrowF16<const MODE: u8>(f64) -> u16 = |a| encode(a, HALF, MODE);
-    NarrowBf16<const MODE: u8>(f64) -> u16 = |a| encode(a, BFLOAT, MODE);
+    NarrowF16<const MODE: u8, const FROM64: bool>(f64) -> u16 = |a| {
+        if FROM64 && a.is_nan() { (narrow_nan(a, 0.0).to_bits() >> 16 & 0x8000) as u16 | 0x7e00 | (a.to_bits() >> 42) as u16 & 0x1ff } else { encode(a, HALF, MODE) }
+    };
+    NarrowBf16<const MODE: u8, const FROM64: bool>(f64) -> u16 = |a| {
+        if FROM64 && a.is_nan() { (narrow_nan(a, 0.0).to_bits() >> 16) as u16 } else { encode(a, BFLOAT, MODE) }
+    };
     NarrowTf32<const MODE: u8>(f32) -> u32 = |a| to_tf32(a, MODE);
 
     F16x2FromF32<const MODE: u8, const RELU: bool>(f32, f32) -> u32 = |a, b| {
@@ -75,9 +79,23 @@ ops! {
     };
 }
 
+/// What is not a number keeps its sign and the upper bits of its payload on the way from double
+/// precision.
+#[inline(always)]
+fn narrow_nan(a: f64, rounded: f32) -> f32 {
+    if a.is_nan() {
+        let bits = a.to_bits();
+        f32::from_bits(
+            (bits >> 32 & 0x8000_0000) as u32 | 0x7fc0_0000 | (bits >> 29 & 0x3f_ffff) as u32,
+        )
+    } else {
+        rounded
+    }
+}
+
 #[inline(always)]
 fn relu(a: f32, on: bool) -> f64 {
-    if on && a < 0.0 { 0.0 } else { f64::from(a) }
+    if on && a <= 0.0 { 0.0 } else { f64::from(a) }
 }
 
 #[inline(always)]
@@ -151,13 +169,13 @@ macro_rules! by_type {
 }
 
 macro_rules! by_mode {
-    ($mode:expr, $lanes:expr, $op:ident $(, $more:tt)?) => {
+    ($mode:expr, $lanes:expr, $op:ident $(, $more:tt)*) => {
         match $mode {
-            NEAREST => lanes::rare1::<$op<0 $(, $more)?>>($lanes),
-            ZERO => lanes::rare1::<$op<1 $(, $more)?>>($lanes),
-            DOWN => lanes::rare1::<$op<2 $(, $more)?>>($lanes),
-            UP => lanes::rare1::<$op<3 $(, $more)?>>($lanes),
-            _ => lanes::rare1::<$op<4 $(, $more)?>>($lanes),
+            NEAREST => lanes::rare1::<$op<0 $(, $more)*>>($lanes),
+            ZERO => lanes::rare1::<$op<1 $(, $more)*>>($lanes),
+            DOWN => lanes::rare1::<$op<2 $(, $more)*>>($lanes),
+            UP => lanes::rare1::<$op<3 $(, $more)*>>($lanes),
+            _ => lanes::rare1::<$op<4 $(, $more)*>>($lanes),
         }
     };
 }
@@ -222,6 +240,10 @@ pub(crate) fn cvt(b: &mut Builder<'_>, form: &Form, operands: &[Operand]) -> Res
             (S32, F32) if rzi => return b.op1::<S32FromF32>(d, a),
             (U32, F32) if rzi => return b.op1::<U32FromF32>(d, a),
             (F64, F32) if plain => return b.op1::<F64FromF32>(d, a),
+            (F32, F32) | (F64, F64) | (F16, F16) if plain => {
+                let (d, a) = (b.destination(d, to_width)?, b.source(a, to_width)?);
+                return b.copy(to_width, d, a);
+            }
             (F32, F64) if rn => return b.op1::<F32FromF64>(d, a),
             (F32, F16) if plain => return b.op1::<F32FromF16>(d, a),
             (F32, Bf16) if plain => return b.op1::<F32FromBf16>(d, a),
@@ -253,10 +275,14 @@ pub(crate) fn cvt(b: &mut Builder<'_>, form: &Form, operands: &[Operand]) -> Res
     let mode = rounding(form);
     let run = match (to, to_width) {
         (F64, Width::Double) => return b.copy(Width::Double, d, value),
-        (F32, Width::Word) if ftz => by_mode!(mode, lanes, NarrowF32, true),
-        (F32, Width::Word) => by_mode!(mode, lanes, NarrowF32, false),
-        (F16, Width::Half) => by_mode!(mode, lanes, NarrowF16),
-        (Bf16, Width::Half) => by_mode!(mode, lanes, NarrowBf16),
+        (F32, Width::Word) if ftz && from == F64 => by_mode!(mode, lanes, NarrowF32, true, true),
+        (F32, Width::Word) if ftz => by_mode!(mode, lanes, NarrowF32, true, false),
+        (F32, Width::Word) if from == F64 => by_mode!(mode, lanes, NarrowF32, false, true),
+        (F32, Width::Word) => by_mode!(mode, lanes, NarrowF32, false, false),
+        (F16, Width::Half) if from == F64 => by_mode!(mode, lanes, NarrowF16, true),
+        (F16, Width::Half) => by_mode!(mode, lanes, NarrowF16, false),
+        (Bf16, Width::Half) if from == F64 => by_mode!(mode, lanes, NarrowBf16, true),
+        (Bf16, Width::Half) => by_mode!(mode, lanes, NarrowBf16, false),
         (_, Width::Half) if !is_float(to) => by_type!(to, lanes, NarrowHalf)?,
         (_, Width::Word) if !is_float(to) => by_type!(to, lanes, NarrowWord)?,
         (_, Width::Double) if !is_float(to) => by_type!(to, lanes, ExtendDouble)?,

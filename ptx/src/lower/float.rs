@@ -21,9 +21,28 @@ fn input<const F: u8>(x: f32) -> f32 {
     if F & FTZ != 0 { flush32(x) } else { x }
 }
 
+/// Saturates, or gives what is not a number its one encoding.
 #[inline(always)]
 fn output<const F: u8>(x: f32) -> f32 {
     let x = if F & FTZ != 0 { flush32(x) } else { x };
+    saturated::<F>(x)
+}
+
+/// The same for the result of a multiplication or division. One that is subnormal before it is rounded to so
+/// many bits is flushed, even if rounding makes it normal; `scaled` is the result times 2^64.
+#[inline(always)]
+fn product<const F: u8>(x: f32, scaled: f32) -> f32 {
+    const SMALLEST: f32 = f32::from_bits((127 - 126 + 64) << 23);
+    if F & FTZ != 0 && scaled.abs() < SMALLEST {
+        return saturated::<F>(0f32.copysign(x));
+    }
+    saturated::<F>(x)
+}
+
+const SCALE: f32 = (1u128 << 64) as f32;
+
+#[inline(always)]
+fn saturated<const F: u8>(x: f32) -> f32 {
     if F & SAT != 0 {
         saturate32(x)
     } else {
@@ -50,15 +69,20 @@ ops! {
     };
     MulF32<const F: u8>(f32, f32) -> f32 = |a, b| {
         let (a, b) = (input::<F>(a), input::<F>(b));
-        output::<F>(if mode(F) == NEAREST { a * b } else { numeric::mul32(a, b, mode(F)) })
+        let mul = |a: f32, b: f32| if mode(F) == NEAREST { a * b } else { numeric::mul32(a, b, mode(F)) };
+        product::<F>(mul(a, b), if F & FTZ != 0 { mul(a * SCALE, b) } else { 0.0 })
     };
     FmaF32<const F: u8>(f32, f32, f32) -> f32 = |a, b, c| {
         let (a, b, c) = (input::<F>(a), input::<F>(b), input::<F>(c));
-        output::<F>(if mode(F) == NEAREST { a.mul_add(b, c) } else { numeric::fma32(a, b, c, mode(F)) })
+        let fma = |a: f32, b: f32, c: f32| {
+            if mode(F) == NEAREST { a.mul_add(b, c) } else { numeric::fma32(a, b, c, mode(F)) }
+        };
+        product::<F>(fma(a, b, c), if F & FTZ != 0 { fma(a * SCALE, b, c * SCALE) } else { 0.0 })
     };
     DivF32<const F: u8>(f32, f32) -> f32 = |a, b| {
         let (a, b) = (input::<F>(a), input::<F>(b));
-        output::<F>(if mode(F) == NEAREST { a / b } else { numeric::div32(a, b, mode(F)) })
+        let div = |a: f32, b: f32| if mode(F) == NEAREST { a / b } else { numeric::div32(a, b, mode(F)) };
+        product::<F>(div(a, b), if F & FTZ != 0 { div(a * SCALE, b) } else { 0.0 })
     };
     RcpF32<const F: u8>(f32) -> f32 = |a| {
         let a = input::<F>(a);
@@ -74,8 +98,8 @@ ops! {
     Ex2F32<const F: u8>(f32) -> f32 = |a| output::<F>(input::<F>(a).exp2());
     Lg2F32<const F: u8>(f32) -> f32 = |a| output::<F>(input::<F>(a).log2());
     TanhF32<const F: u8>(f32) -> f32 = |a| output::<F>(input::<F>(a).tanh());
-    AbsF32<const F: u8>(f32) -> f32 = |a| input::<F>(a).abs();
-    NegF32<const F: u8>(f32) -> f32 = |a| -input::<F>(a);
+    AbsF32<const F: u8>(f32) -> f32 = |a| canonical32(input::<F>(a).abs());
+    NegF32<const F: u8>(f32) -> f32 = |a| canonical32(-input::<F>(a));
     MinF32<const F: u8>(f32, f32) -> f32 = |a, b| canonical32(min32(input::<F>(a), input::<F>(b)));
     MaxF32<const F: u8>(f32, f32) -> f32 = |a, b| canonical32(max32(input::<F>(a), input::<F>(b)));
     MinNanF32<const F: u8>(f32, f32) -> f32 = |a, b| {
@@ -88,22 +112,54 @@ ops! {
     };
     CopysignF32(f32, f32) -> f32 = |a, b| b.copysign(a);
 
-    AddF64<const M: u8>(f64, f64) -> f64 = |a, b| if M == NEAREST { a + b } else { numeric::add64(a, b, M) };
-    SubF64<const M: u8>(f64, f64) -> f64 = |a, b| if M == NEAREST { a - b } else { numeric::add64(a, -b, M) };
-    MulF64<const M: u8>(f64, f64) -> f64 = |a, b| if M == NEAREST { a * b } else { numeric::mul64(a, b, M) };
+    AddF64<const M: u8>(f64, f64) -> f64 = |a, b| nan64(a, b, if M == NEAREST { a + b } else { numeric::add64(a, b, M) });
+    SubF64<const M: u8>(f64, f64) -> f64 = |a, b| nan64(a, b, if M == NEAREST { a - b } else { numeric::add64(a, -b, M) });
+    MulF64<const M: u8>(f64, f64) -> f64 = |a, b| nan64(a, b, if M == NEAREST { a * b } else { numeric::mul64(a, b, M) });
     FmaF64<const M: u8>(f64, f64, f64) -> f64 = |a, b, c| {
-        if M == NEAREST { a.mul_add(b, c) } else { numeric::fma64(a, b, c, M) }
+        let x = if M == NEAREST { a.mul_add(b, c) } else { numeric::fma64(a, b, c, M) };
+        let x = nan64(a, c, x);
+        if b.is_nan() { quiet(b) } else { x }
     };
-    DivF64<const M: u8>(f64, f64) -> f64 = |a, b| if M == NEAREST { a / b } else { numeric::div64(a, b, M) };
+    DivF64<const M: u8>(f64, f64) -> f64 = |a, b| {
+        let x = if M == NEAREST { a / b } else { numeric::div64(a, b, M) };
+        nan64(b, a, x)
+    };
     RcpF64<const M: u8>(f64) -> f64 = |a| if M == NEAREST { 1.0 / a } else { numeric::div64(1.0, a, M) };
     SqrtF64<const M: u8>(f64) -> f64 = |a| if M == NEAREST { a.sqrt() } else { numeric::sqrt64(a, M) };
-    RcpApproxF64(f64) -> f64 = |a| 1.0 / flush64(a);
-    RsqrtApproxF64<const F: bool>(f64) -> f64 = |a| 1.0 / (if F { flush64(a) } else { a }).sqrt();
-    AbsF64(f64) -> f64 = |a| a.abs();
-    NegF64(f64) -> f64 = |a| -a;
+    // These two have neither more bits than a word of their operand, nor of their result.
+    RcpApproxF64(f64) -> f64 = |a| upper(flush64(1.0 / flush64(upper(a))));
+    RsqrtApproxFtzF64(f64) -> f64 = |a| upper(1.0 / flush64(upper(a)).sqrt());
+    RsqrtApproxF64(f64) -> f64 = |a| 1.0 / a.sqrt();
+    AbsF64(f64) -> f64 = |a| if a.is_nan() { quiet(a) } else { a.abs() };
+    NegF64(f64) -> f64 = |a| if a.is_nan() { quiet(a) } else { -a };
     MinF64(f64, f64) -> f64 = |a, b| min64(a, b);
     MaxF64(f64, f64) -> f64 = |a, b| max64(a, b);
     CopysignF64(f64, f64) -> f64 = |a, b| b.copysign(a);
+}
+
+/// A signaling one becomes a quiet one.
+#[inline(always)]
+fn quiet(nan: f64) -> f64 {
+    f64::from_bits(nan.to_bits() | 1 << 51)
+}
+
+/// Which of two operands that are not numbers becomes the result: the second, as in the hardware.
+/// (Of three it is the second, or else the third.)
+#[inline(always)]
+fn nan64(a: f64, b: f64, x: f64) -> f64 {
+    let x = if a.is_nan() { quiet(a) } else { x };
+    if b.is_nan() {
+        quiet(b)
+    } else if x.is_nan() && !a.is_nan() {
+        f64::from_bits(0xfff8 << 48)
+    } else {
+        x
+    }
+}
+
+#[inline(always)]
+fn upper(x: f64) -> f64 {
+    f64::from_bits(x.to_bits() & !0xffff_ffff)
 }
 
 #[inline(always)]
@@ -149,7 +205,16 @@ fn min64(a: f64, b: f64) -> f64 {
     } else {
         b
     };
-    if b.is_nan() { a } else { less }
+    one_number(a, b, less)
+}
+
+#[inline(always)]
+fn one_number(a: f64, b: f64, x: f64) -> f64 {
+    match (a.is_nan(), b.is_nan()) {
+        (true, true) => quiet(b),
+        (false, true) => a,
+        _ => x,
+    }
 }
 
 #[inline(always)]
@@ -161,7 +226,7 @@ fn max64(a: f64, b: f64) -> f64 {
     } else {
         b
     };
-    if b.is_nan() { a } else { more }
+    one_number(a, b, more)
 }
 
 /// The rounding mode that the modifiers name; to nearest without one.
@@ -309,8 +374,8 @@ pub(crate) fn rsqrt(b: &mut Builder<'_>, form: &Form, operands: &[Operand]) -> R
     };
     match only_type(form)? {
         F32 => flushed!(form, b, op1, RsqrtF32(d, x)),
-        F64 if form.has(Modifier::Ftz) => b.rare1::<RsqrtApproxF64<true>>(d, x),
-        F64 => b.op1::<RsqrtApproxF64<false>>(d, x),
+        F64 if form.has(Modifier::Ftz) => b.rare1::<RsqrtApproxFtzF64>(d, x),
+        F64 => b.op1::<RsqrtApproxF64>(d, x),
         _ => Err(Refusal::Unsupported),
     }
 }

@@ -70,7 +70,11 @@ pub(crate) struct Form {
     pub modifiers: Set,
     /// In the order of the text.
     pub types: Vec<Type>,
-    /// A part that is neither a known modifier nor a type.
+    /// Parts that are neither a modifier nor a type, in the order of the text.
+    pub words: Vec<String>,
+    /// The last operand is a cache policy, which changes no result.
+    pub policy: bool,
+    /// A part that no instruction here has.
     pub unknown: bool,
 }
 
@@ -82,6 +86,8 @@ impl Form {
             name,
             modifiers: 0,
             types: Vec::new(),
+            words: Vec::new(),
+            policy: false,
             unknown: false,
         };
         for part in parts {
@@ -95,7 +101,7 @@ impl Form {
             {
                 // Cache hints change no result, but one of them adds an operand.
                 form.modifiers |= Modifier::Hint.bit();
-                form.unknown |= part.ends_with("cache_hint");
+                form.policy |= part.ends_with("cache_hint");
             } else if let Some((space, _)) = part.split_once("::")
                 && let Some(modifier @ (Modifier::Shared | Modifier::Param)) =
                     Modifier::from_text(space)
@@ -104,7 +110,7 @@ impl Form {
                 form.modifiers |= modifier.bit();
                 form.unknown |= part == "shared::cluster";
             } else {
-                form.unknown = true;
+                form.words.push(part.to_owned());
             }
         }
         form
@@ -112,6 +118,11 @@ impl Form {
 
     pub fn has(&self, modifier: Modifier) -> bool {
         self.modifiers & modifier.bit() != 0
+    }
+
+    /// Whether a word occurs among those that are no modifiers.
+    pub fn says(&self, word: &str) -> bool {
+        self.words.iter().any(|found| found == word)
     }
 
     pub fn has_any(&self, set: Set) -> bool {

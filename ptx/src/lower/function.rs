@@ -165,12 +165,13 @@ pub(crate) fn lower(
         ends: &ends,
         table: &table,
     };
-    let lives = allocate::lives(&drafts, registers.len(), &flow, always);
+    let lives = allocate::lives(&drafts, &shared.wides, registers.len(), &flow, always);
     Fuser::new(&drafts, &lives, &labels, always, lanes)
         .fuse(&mut drafts, shared)
         .map_err(|why| refused(function.line, name, why))?;
-    let frame_bytes = allocate::allocate(&mut drafts, &registers, &lives, header)
-        .map_err(|why| refused(function.line, name, why))?;
+    let frame_bytes =
+        allocate::allocate(&mut drafts, &mut shared.wides, &registers, &lives, header)
+            .map_err(|why| refused(function.line, name, why))?;
     let local_bytes = u32::try_from(local_bytes.next_multiple_of(16)).unwrap_or(u32::MAX);
     Ok(Lowered {
         drafts,
@@ -395,6 +396,9 @@ fn lower_instruction(b: &mut Builder<'_>, instruction: &Instruction) -> Result<(
         let predicate = b.source(&Operand::Name(name), Width::Predicate)?;
         b.guard = (predicate, if negated { u32::MAX } else { 0 });
     }
-    let operands = b.list(&instruction.operands);
+    let mut operands = b.list(&instruction.operands);
+    if form.policy {
+        operands = operands.split_last().map_or(operands, |(_, rest)| rest);
+    }
     (row.lower)(b, &form, operands)
 }

@@ -63,19 +63,19 @@ ops! {
     SadU64(u64, u64, u64) -> u64 = |a, b, c| a.abs_diff(b).wrapping_add(c);
     SadS64(i64, i64, u64) -> u64 = |a, b, c| a.abs_diff(b).wrapping_add(c);
 
-    // Division by zero gives all ones, the remainder the dividend, as the hardware does.
+    // Division by zero gives all ones, and so does the remainder, as the hardware does.
     DivU16(u16, u16) -> u16 = |a, b| a.checked_div(b).unwrap_or(u16::MAX);
     DivS16(i16, i16) -> i16 = |a, b| if b == 0 { -1 } else { a.wrapping_div(b) };
     DivU32(u32, u32) -> u32 = |a, b| a.checked_div(b).unwrap_or(u32::MAX);
     DivS32(i32, i32) -> i32 = |a, b| if b == 0 { -1 } else { a.wrapping_div(b) };
     DivU64(u64, u64) -> u64 = |a, b| a.checked_div(b).unwrap_or(u64::MAX);
     DivS64(i64, i64) -> i64 = |a, b| if b == 0 { -1 } else { a.wrapping_div(b) };
-    RemU16(u16, u16) -> u16 = |a, b| a.checked_rem(b).unwrap_or(a);
-    RemS16(i16, i16) -> i16 = |a, b| if b == 0 { a } else { a.wrapping_rem(b) };
-    RemU32(u32, u32) -> u32 = |a, b| a.checked_rem(b).unwrap_or(a);
-    RemS32(i32, i32) -> i32 = |a, b| if b == 0 { a } else { a.wrapping_rem(b) };
-    RemU64(u64, u64) -> u64 = |a, b| a.checked_rem(b).unwrap_or(a);
-    RemS64(i64, i64) -> i64 = |a, b| if b == 0 { a } else { a.wrapping_rem(b) };
+    RemU16(u16, u16) -> u16 = |a, b| a.checked_rem(b).unwrap_or(!0);
+    RemS16(i16, i16) -> i16 = |a, b| if b == 0 { -1 } else { a.wrapping_rem(b) };
+    RemU32(u32, u32) -> u32 = |a, b| a.checked_rem(b).unwrap_or(!0);
+    RemS32(i32, i32) -> i32 = |a, b| if b == 0 { -1 } else { a.wrapping_rem(b) };
+    RemU64(u64, u64) -> u64 = |a, b| a.checked_rem(b).unwrap_or(!0);
+    RemS64(i64, i64) -> i64 = |a, b| if b == 0 { -1 } else { a.wrapping_rem(b) };
 
     Abs16(i16) -> i16 = |a| a.wrapping_abs();
     Abs32(i32) -> i32 = |a| a.wrapping_abs();
@@ -171,10 +171,15 @@ fn bfind(a: u64, bits: u32, shift: bool) -> u32 {
     if shift { zeros } else { bits - 1 - zeros }
 }
 
-/// `bfe`: `len` bits of `a` from `pos`, both modulo 256, sign extended from the top bit if signed.
+/// `bfe`: `len` bits of `a` from `pos`, sign extended from the top bit if signed. The hardware takes
+/// both modulo 256 for words, but not for double words.
 #[inline(always)]
 fn bfe(a: u64, pos: u32, len: u32, bits: u32, signed: bool) -> u64 {
-    let (pos, len) = (pos & 0xff, len & 0xff);
+    let (pos, len) = if bits == 32 {
+        (pos & 0xff, len & 0xff)
+    } else {
+        (pos.min(255), len.min(255))
+    };
     let top = bits - 1;
     let sign = if !signed || len == 0 {
         0

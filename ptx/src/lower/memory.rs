@@ -8,7 +8,7 @@ use crate::exec::access::{self, flags};
 use crate::exec::atomic::{self, AtomicOp};
 use crate::exec::code::{Handler, Row, Width};
 use crate::exec::{Lanes, control, window};
-use crate::exec::{frame, value};
+use crate::exec::{frame, value, watch};
 use crate::parse::ast::{Operand, Space, Type};
 
 /// The handlers of a load or store of a type.
@@ -126,6 +126,23 @@ pub(crate) enum Target {
 }
 
 impl Builder<'_> {
+    /// Has an access watched that the next instruction makes, in kernels that are: `bytes` from the
+    /// address on, of the kind that `watch` defines.
+    pub fn watch(
+        &mut self,
+        space: Space,
+        kind: u64,
+        (row, wide, offset): (Row, bool, i64),
+        bytes: u64,
+    ) {
+        let watched = matches!(space, Space::Shared | Space::Global | Space::Generic);
+        if watched && self.shared.checks.any() {
+            let rows = [row, if wide { row } else { Row::NONE }];
+            let run = watch::watch(self.lanes);
+            self.emit(run, &rows, &[], offset, watch::aux(space, kind, bytes));
+        }
+    }
+
     /// Resolves `[a+4]`.
     pub fn target(&mut self, operand: &Operand) -> Result<Target, Refusal> {
         let Operand::Address { base, offset } = operand else {
@@ -210,6 +227,14 @@ fn order_flags(form: &Form) -> u64 {
     bits
 }
 
+fn ordered(form: &Form) -> u64 {
+    if order_flags(form) == 0 {
+        0
+    } else {
+        watch::ORDERED
+    }
+}
+
 /// `ld` and `ldu` (PTX ISA, "ld").
 pub(crate) fn ld(b: &mut Builder<'_>, form: &Form, operands: &[Operand]) -> Result<(), Refusal> {
     let ([d, address], Some(ty)) = (operands, form.ty(0)) else {
@@ -274,6 +299,8 @@ pub(crate) fn ld(b: &mut Builder<'_>, form: &Form, operands: &[Operand]) -> Resu
                 width,
                 b.lanes,
             )?;
+            let kind = watch::LOAD | ordered(form);
+            b.watch(space, kind, (row, wide, offset), ty.size() * count);
             rows[4] = row;
             // Parameters of a function are local memory.
             let space = if space == Space::Param && !b.kernel {
@@ -359,6 +386,8 @@ pub(crate) fn st(b: &mut Builder<'_>, form: &Form, operands: &[Operand]) -> Resu
                 width,
                 b.lanes,
             )?;
+            let kind = watch::STORE | ordered(form);
+            b.watch(space, kind, (row, wide, offset), ty.size() * count);
             rows[4] = row;
             let space = if space == Space::Param && !b.kernel {
                 Space::Local
@@ -454,6 +483,10 @@ pub(crate) fn atom(b: &mut Builder<'_>, form: &Form, operands: &[Operand]) -> Re
         Add, Type::U64 | Type::S64 => atomic::Add64;
         Add, Type::F32 => atomic::AddF32;
         Add, Type::F64 => atomic::AddF64;
+        Add, Type::F16 => atomic::Add16;
+        Add, Type::Bf16 => atomic::AddBf16;
+        Add, Type::F16x2 => atomic::Add16x2;
+        Add, Type::Bf16x2 => atomic::AddBf16x2;
         Min, Type::U32 => atomic::MinU32;
         Min, Type::S32 => atomic::MinS32;
         Min, Type::U64 => atomic::MinU64;
@@ -517,6 +550,8 @@ fn emit_atomic<O: AtomicOp>(
     } else {
         b.destination(d, width)?
     };
+    let bytes = size_of::<O::Value>() as u64;
+    b.watch(form.space(), watch::ATOMIC, (row, true, offset), bytes);
     b.emit(
         run,
         &[d, row, first, second],
@@ -612,6 +647,9 @@ pub(crate) fn hint(
 /// `cp.async`: the copy is made at once, so that there is never a group to wait for.
 pub(crate) fn cp(b: &mut Builder<'_>, form: &Form, operands: &[Operand]) -> Result<(), Refusal> {
     use Modifier::{Async, Ca, Cg, CommitGroup, Global, Shared, WaitAll, WaitGroup};
+    if form.says("mbarrier") {
+        return super::mbarrier::copies_arrive(b, form, operands);
+    }
     if !form.has(Async) || !form.types.is_empty() {
         return Err(Refusal::Unsupported);
     }
@@ -629,7 +667,20 @@ pub(crate) fn cp(b: &mut Builder<'_>, form: &Form, operands: &[Operand]) -> Resu
     if !matches!(size, 4 | 8 | 16) {
         return Err(Refusal::invalid("a size other than 4, 8 and 16"));
     }
-    let have = b.source(&have, Width::Word)?;
+    let have = match b.declared_width(&have) {
+        // The source is ignored where the predicate holds.
+        Some(Width::Predicate) => {
+            let ignored = b.source(&have, Width::Predicate)?;
+            let (none, all) = (b.constant(Width::Word, 0)?, b.constant(Width::Word, size)?);
+            let d = b.new_register(Width::Word)?;
+            let run = crate::exec::lanes::select::<u32>(b.lanes);
+            b.unguarded(|b| {
+                b.emit(run, &[d, none, all, ignored], &[0], 0, 0);
+            });
+            d
+        }
+        _ => b.source(&have, Width::Word)?,
+    };
     let mut place = |operand: &Operand| match b.target(operand)? {
         Target::Row {
             row,
@@ -647,6 +698,7 @@ pub(crate) fn cp(b: &mut Builder<'_>, form: &Form, operands: &[Operand]) -> Resu
     let (Ok(high), Ok(low)) = (i32::try_from(to_offset), i32::try_from(from_offset)) else {
         return Err(Refusal::Unsupported);
     };
+    b.watch(Space::Shared, watch::STORE, (to, true, to_offset), size);
     let imm = i64::from(high) << 32 | i64::from(low as u32);
     let run = frame::copy_to_shared(b.lanes);
     b.emit(run, &[to, from, have], &[], imm, size);

@@ -18,17 +18,20 @@ mod form;
 mod function;
 mod fuse;
 mod integer;
+mod matrix;
+mod mbarrier;
 mod memory;
 mod packed;
 mod scope;
 mod special;
 mod system;
 mod table;
+mod texture;
 
-use crate::exec::Lanes;
 use crate::exec::chain::Chain;
-use crate::exec::code::{Code, FunctionCode, ParamRow, Row, Width};
+use crate::exec::code::{Code, FunctionCode, ParamRow, Row, Wide, Width};
 use crate::exec::indexed::Indexed;
+use crate::exec::{Checks, Lanes};
 use crate::parse::ast::{Function, Operand, Statement};
 use crate::parse::{Module, Symbol};
 use builder::{Constants, Draft, Patch};
@@ -75,6 +78,8 @@ pub(crate) struct Shared {
     /// Instructions that are executed together.
     pub chains: Vec<Chain>,
     pub indexed: Vec<Indexed>,
+    /// Instructions with many rows.
+    pub wides: Vec<Wide>,
     /// Parameters that are kept as rows, and the bytes of these.
     pub params: Vec<ParamRow>,
     pub param_rows: u32,
@@ -93,6 +98,8 @@ pub(crate) struct Shared {
     pub specials: u32,
     /// Opcodes that were looked up.
     pub forms: HashMap<Symbol, Option<(Arc<form::Form>, &'static table::Instruction)>>,
+    /// What to look for while the kernel runs.
+    pub checks: Checks,
 }
 
 /// What is known of a name within one function.
@@ -135,7 +142,7 @@ pub(crate) fn kernel(
     index: usize,
     globals: &Arc<HashMap<Symbol, Global>>,
     functions: &Arc<HashMap<Symbol, usize>>,
-    lanes: Lanes,
+    (lanes, checks): (Lanes, Checks),
 ) -> Result<LoweredKernel, Refused> {
     let whole = |why| {
         let function = &module.functions[index];
@@ -157,6 +164,7 @@ pub(crate) fn kernel(
         tables: Vec::new(),
         chains: Vec::new(),
         indexed: Vec::new(),
+        wides: Vec::new(),
         params: Vec::new(),
         param_rows: 0,
         marks: vec![Mark::default(); module.names.len()],
@@ -168,6 +176,7 @@ pub(crate) fn kernel(
         dynamic: Vec::new(),
         specials: 0,
         forms: HashMap::new(),
+        checks,
     };
     let mut order = vec![index];
     let mut place: HashMap<usize, u32> = HashMap::from([(index, 0)]);
@@ -225,7 +234,7 @@ pub(crate) fn kernel(
         &place,
         shared.constants,
         shared.tables,
-        (shared.chains, shared.indexed),
+        (shared.chains, shared.indexed, shared.wides),
         callable,
         shared.params,
     );
@@ -294,7 +303,7 @@ fn link(
     place: &HashMap<usize, u32>,
     constants: Constants,
     mut tables: Vec<Vec<u32>>,
-    (chains, indexed): (Vec<Chain>, Vec<Indexed>),
+    (chains, indexed, wides): (Vec<Chain>, Vec<Indexed>, Vec<Wide>),
     callable: Vec<Option<u32>>,
     params: Vec<ParamRow>,
 ) -> Code {
@@ -350,6 +359,7 @@ fn link(
         tables,
         chains,
         indexed,
+        wides,
         params,
     }
 }

@@ -37,9 +37,12 @@ fn finish<const F: u8>(x: f64) -> u16 {
     } else {
         x
     };
-    let x = if F & RELU != 0 && x < 0.0 { 0.0 } else { x };
+    let x = if F & RELU != 0 && x <= 0.0 { 0.0 } else { x };
     let bits = encode(x, if F & BF != 0 { BFLOAT } else { HALF }, NEAREST);
-    if F & FTZ != 0 && F & BF == 0 && bits & 0x7c00 == 0 {
+    // What is below the normal numbers before it is rounded is flushed, even if rounding makes it
+    // normal.
+    const TINY: f64 = f64::from_bits(((1023 - 14) << 52) - (1 << 40));
+    if F & FTZ != 0 && F & BF == 0 && x.abs() < TINY {
         bits & 0x8000
     } else {
         bits
@@ -73,6 +76,14 @@ fn mul1<const F: u8>(a: u16, b: u16) -> u16 {
 
 #[inline(always)]
 fn min1<const F: u8>(a: u16, b: u16, max: bool) -> u16 {
+    let flush = |a: u16| {
+        if F & FTZ != 0 && F & BF == 0 && a & 0x7c00 == 0 {
+            a & 0x8000
+        } else {
+            a
+        }
+    };
+    let (a, b) = (flush(a), flush(b));
     let (x, y) = (decode::<F>(a), decode::<F>(b));
     if x.is_nan() && y.is_nan() {
         return 0x7fff;
@@ -89,6 +100,22 @@ fn min1<const F: u8>(a: u16, b: u16, max: bool) -> u16 {
     if first { a } else { b }
 }
 
+/// Negates, or takes the sign away. What is not a number gets its one encoding.
+#[inline(always)]
+fn sign<const F: u8>(a: u16, negate: bool) -> u16 {
+    let (magnitude, infinity) = (a & 0x7fff, if F & BF != 0 { 0x7f80 } else { 0x7c00 });
+    let magnitude = if F & FTZ != 0 && magnitude & infinity == 0 {
+        0
+    } else {
+        magnitude
+    };
+    match magnitude > infinity {
+        true => 0x7fff,
+        false if negate => magnitude | !a & 0x8000,
+        false => magnitude,
+    }
+}
+
 ops! {
     Add1<const F: u8>(u16, u16) -> u16 = |a, b| add1::<F>(a, b);
     Sub1<const F: u8>(u16, u16) -> u16 = |a, b| add1::<F>(a, b ^ 0x8000);
@@ -96,10 +123,10 @@ ops! {
     Fma1<const F: u8>(u16, u16, u16) -> u16 = |a, b, c| fma1::<F>(a, b, c);
     Min1<const F: u8>(u16, u16) -> u16 = |a, b| min1::<F>(a, b, false);
     Max1<const F: u8>(u16, u16) -> u16 = |a, b| min1::<F>(a, b, true);
-    Neg1(u16) -> u16 = |a| a ^ 0x8000;
-    Abs1(u16) -> u16 = |a| a & 0x7fff;
-    Neg2(u32) -> u32 = |a| a ^ 0x8000_8000;
-    Abs2(u32) -> u32 = |a| a & 0x7fff_7fff;
+    Neg1<const F: u8>(u16) -> u16 = |a| sign::<F>(a, true);
+    Abs1<const F: u8>(u16) -> u16 = |a| sign::<F>(a, false);
+    Neg2<const F: u8>(u32) -> u32 = |a| pair(halves(a).map(|a| sign::<F>(a, true)));
+    Abs2<const F: u8>(u32) -> u32 = |a| pair(halves(a).map(|a| sign::<F>(a, false)));
     Add2<const F: u8>(u32, u32) -> u32 = |a, b| {
         let (a, b) = (halves(a), halves(b));
         pair([add1::<F>(a[0], b[0]), add1::<F>(a[1], b[1])])
@@ -233,10 +260,14 @@ pub(crate) fn neg(b: &mut Builder<'_>, form: &Form, operands: &[Operand]) -> Res
     let [d, x] = operands else {
         return Err(Refusal::invalid(COUNT));
     };
-    match only_type(form)? {
-        _ if form.has(Modifier::Ftz) => Err(Refusal::Unsupported),
-        F16 | Bf16 => b.op1::<Neg1>(d, x),
-        _ => b.op1::<Neg2>(d, x),
+    match (only_type(form)?, form.has(Modifier::Ftz)) {
+        (F16, false) => b.op1::<Neg1<0>>(d, x),
+        (F16, true) => b.op1::<Neg1<FTZ>>(d, x),
+        (F16x2, false) => b.op1::<Neg2<0>>(d, x),
+        (F16x2, true) => b.op1::<Neg2<FTZ>>(d, x),
+        (Bf16, false) => b.op1::<Neg1<BF>>(d, x),
+        (Bf16x2, false) => b.op1::<Neg2<BF>>(d, x),
+        _ => Err(Refusal::Unsupported),
     }
 }
 
@@ -244,10 +275,14 @@ pub(crate) fn abs(b: &mut Builder<'_>, form: &Form, operands: &[Operand]) -> Res
     let [d, x] = operands else {
         return Err(Refusal::invalid(COUNT));
     };
-    match only_type(form)? {
-        _ if form.has(Modifier::Ftz) => Err(Refusal::Unsupported),
-        F16 | Bf16 => b.op1::<Abs1>(d, x),
-        _ => b.op1::<Abs2>(d, x),
+    match (only_type(form)?, form.has(Modifier::Ftz)) {
+        (F16, false) => b.op1::<Abs1<0>>(d, x),
+        (F16, true) => b.op1::<Abs1<FTZ>>(d, x),
+        (F16x2, false) => b.op1::<Abs2<0>>(d, x),
+        (F16x2, true) => b.op1::<Abs2<FTZ>>(d, x),
+        (Bf16, false) => b.op1::<Abs1<BF>>(d, x),
+        (Bf16x2, false) => b.op1::<Abs2<BF>>(d, x),
+        _ => Err(Refusal::Unsupported),
     }
 }
 

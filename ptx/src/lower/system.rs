@@ -31,6 +31,18 @@ const FUNCTIONS: &[System] = &[
         params: &[8, 8, 4, 8, 8],
         run: system::assertfail,
     },
+    System {
+        name: "malloc",
+        returns: &[8],
+        params: &[8],
+        run: system::malloc,
+    },
+    System {
+        name: "free",
+        returns: &[],
+        params: &[8],
+        run: system::free,
+    },
 ];
 
 /// A call of a function without a body.

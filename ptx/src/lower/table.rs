@@ -6,7 +6,10 @@
 
 use super::builder::Builder;
 use super::form::{Form, Modifier, Set, set};
-use super::{Refusal, collective, compare, control, convert, float, integer, memory};
+use super::{
+    Refusal, collective, compare, control, convert, float, integer, matrix, mbarrier, memory,
+    texture,
+};
 use crate::parse::ast::Operand;
 use std::collections::HashMap;
 use std::sync::OnceLock;
@@ -18,21 +21,29 @@ pub(crate) type Lower = fn(&mut Builder<'_>, &Form, &[Operand]) -> Result<(), Re
 pub(crate) struct Instruction {
     pub name: &'static str,
     pub modifiers: Set,
+    /// Further words that may stand in the opcode: those that no other instruction has.
+    pub words: &'static [&'static str],
     pub lower: Lower,
 }
 
 const fn row(name: &'static str, modifiers: &[Modifier], lower: Lower) -> Instruction {
-    Instruction {
-        name,
-        modifiers: set(modifiers),
-        lower,
-    }
+    with(name, set(modifiers), lower)
 }
 
 const fn with(name: &'static str, modifiers: Set, lower: Lower) -> Instruction {
+    wordy(name, modifiers, &[], lower)
+}
+
+const fn wordy(
+    name: &'static str,
+    modifiers: Set,
+    words: &'static [&'static str],
+    lower: Lower,
+) -> Instruction {
     Instruction {
         name,
         modifiers,
+        words,
         lower,
     }
 }
@@ -56,6 +67,8 @@ const ATOMIC: Set = SPACES
     | set(&[
         AcqRel, Add, Min, Max, And, Or, Xor, Inc, Dec, Exch, Cas, Noftz, Hint,
     ]);
+
+const MATRIX: Set = ROUND | set(&[Sync, Aligned, Satfinite]);
 
 static TABLE: &[Instruction] = &[
     with("add", FLOAT | set(&[Cc]), integer::add),
@@ -131,9 +144,9 @@ static TABLE: &[Instruction] = &[
     with("st", SPACES | ORDER | CACHE | VECTOR, memory::st),
     with("atom", ATOMIC, memory::atom),
     with("red", ATOMIC, memory::atom),
-    row(
+    wordy(
         "cp",
-        &[
+        set(&[
             Async,
             Ca,
             Cg,
@@ -143,8 +156,25 @@ static TABLE: &[Instruction] = &[
             CommitGroup,
             WaitGroup,
             WaitAll,
-        ],
+            Arrive,
+        ]),
+        &["mbarrier", "noinc"],
         memory::cp,
+    ),
+    wordy(
+        "mbarrier",
+        set(&[Shared, Arrive, Cta, Release, Acquire, Relaxed]),
+        &[
+            "init",
+            "inval",
+            "arrive_drop",
+            "noComplete",
+            "test_wait",
+            "try_wait",
+            "parity",
+            "pending_count",
+        ],
+        mbarrier::mbarrier_,
     ),
     with("cvta", SPACES | set(&[To]), memory::cvta),
     with("isspacep", SPACES, memory::isspacep),
@@ -162,7 +192,8 @@ static TABLE: &[Instruction] = &[
     row("ret", &[Uni], control::ret),
     row("exit", &[], control::exit),
     row("trap", &[], control::trap),
-    row("brkpt", &[], control::nothing),
+    // Without a debugger it ends the kernel.
+    row("brkpt", &[], control::trap),
     row("pmevent", &[], control::nothing),
     row("nanosleep", &[], control::nanosleep),
     row(
@@ -185,6 +216,123 @@ static TABLE: &[Instruction] = &[
     ),
     row("activemask", &[], collective::activemask),
     row("elect", &[Sync], collective::elect),
+    wordy(
+        "wmma",
+        MATRIX | SPACES | set(&[And, Xor, Popc]),
+        &[
+            "load",
+            "store",
+            "mma",
+            "a",
+            "b",
+            "c",
+            "d",
+            "row",
+            "col",
+            "satfinite",
+            "m16n16k16",
+            "m8n32k16",
+            "m32n8k16",
+            "m16n16k8",
+            "m8n8k4",
+            "m8n8k32",
+            "m8n8k128",
+        ],
+        matrix::wmma,
+    ),
+    wordy(
+        "mma",
+        MATRIX | set(&[And, Xor, Popc]),
+        &[
+            "row",
+            "col",
+            "m8n8k4",
+            "m16n8k4",
+            "m16n8k8",
+            "m16n8k16",
+            "m8n8k16",
+            "m16n8k32",
+            "m8n8k32",
+            "m16n8k64",
+            "m8n8k128",
+            "m16n8k128",
+            "m16n8k256",
+        ],
+        matrix::mma,
+    ),
+    wordy(
+        "tex",
+        VECTOR,
+        &[
+            "1d", "2d", "3d", "a1d", "a2d", "cube", "acube", "base", "level", "grad",
+        ],
+        texture::tex,
+    ),
+    wordy(
+        "tld4",
+        VECTOR | set(&[R]),
+        &["g", "b", "a", "2d", "a2d", "cube", "acube"],
+        texture::tex,
+    ),
+    wordy(
+        "txq",
+        0,
+        &[
+            "width",
+            "height",
+            "depth",
+            "array_size",
+            "num_mipmap_levels",
+            "num_samples",
+            "normalized_coords",
+            "channel_data_type",
+            "channel_order",
+        ],
+        texture::query,
+    ),
+    wordy(
+        "suq",
+        0,
+        &[
+            "width",
+            "height",
+            "depth",
+            "array_size",
+            "channel_data_type",
+            "channel_order",
+        ],
+        texture::query,
+    ),
+    wordy(
+        "suld",
+        VECTOR | CACHE | set(&[Clamp]),
+        &["b", "1d", "2d", "3d", "a1d", "a2d", "trap", "zero"],
+        texture::surface,
+    ),
+    wordy(
+        "sust",
+        VECTOR | CACHE | set(&[Clamp]),
+        &["b", "p", "1d", "2d", "3d", "a1d", "a2d", "trap", "zero"],
+        texture::surface,
+    ),
+    wordy(
+        "sured",
+        set(&[Clamp, Add, Min, Max, And, Or]),
+        &["b", "1d", "2d", "3d", "a1d", "a2d", "trap", "zero"],
+        texture::surface,
+    ),
+    wordy(
+        "ldmatrix",
+        set(&[Sync, Aligned, Shared]),
+        &["m8n8", "x1", "x2", "x4", "trans"],
+        matrix::ldmatrix,
+    ),
+    wordy(
+        "movmatrix",
+        set(&[Sync, Aligned]),
+        &["m8n8", "trans"],
+        matrix::movmatrix,
+    ),
 ];
 
 /// The row of an opcode, if it is supported with all its modifiers.
@@ -193,5 +341,11 @@ pub(crate) fn find(opcode: &str) -> Option<(Form, &'static Instruction)> {
     let index = INDEX.get_or_init(|| TABLE.iter().map(|row| (row.name, row)).collect());
     let form = Form::parse(opcode);
     let row = index.get(form.name.as_str())?;
-    (!form.unknown && form.modifiers & !row.modifiers == 0).then_some((form, *row))
+    let known = !form.unknown
+        && form.modifiers & !row.modifiers == 0
+        && form
+            .words
+            .iter()
+            .all(|word| row.words.contains(&word.as_str()));
+    known.then_some((form, *row))
 }

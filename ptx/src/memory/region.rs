@@ -2,7 +2,7 @@
 //! A range of device addresses with host backing, and its table of valid bytes.
 
 use super::MemoryError;
-use core::sync::atomic::{AtomicU16, Ordering};
+use core::sync::atomic::{AtomicU8, AtomicU16, Ordering};
 
 /// Bytes per entry of the table of valid bytes.
 pub(crate) const GRANULE: u64 = 256;
@@ -85,6 +85,8 @@ pub struct Region {
     host: *mut u8,
     owned: Option<Mapping>,
     table: Mapping,
+    /// A bit for each byte that was written since it was allocated, if anybody wants to know.
+    written: Option<Mapping>,
 }
 
 // SAFETY: `host` is only dereferenced through raw accesses that tolerate concurrent change; the
@@ -125,7 +127,68 @@ impl Region {
             host,
             owned,
             table,
+            written: None,
         })
+    }
+
+    /// Begins to keep account of which bytes were written. Memory that others write to does not.
+    pub(super) fn track(&mut self) -> Result<(), MemoryError> {
+        if self.owned.is_some() {
+            self.written = Some(Mapping::new(self.len.div_ceil(8))?);
+        }
+        Ok(())
+    }
+
+    /// The bits of 8 bytes of memory, and which of them belong to the range.
+    fn written_bits(&self, addr: u64, len: u64) -> impl Iterator<Item = (&AtomicU8, u8)> + use<'_> {
+        let start = addr - self.base;
+        let end = start + len;
+        let table = self.written.as_ref();
+        (start / 8..end.div_ceil(8)).filter_map(move |index| {
+            let first = start.saturating_sub(index * 8);
+            let last = (end - index * 8).min(8);
+            let mask = (u16::MAX << first & !(u16::MAX << last)) as u8;
+            // SAFETY: the range lies in the region, the table has a byte for each 8 of these, and
+            // it lives as long as the region.
+            let bits = unsafe { AtomicU8::from_ptr(table?.base.add(index as usize)) };
+            Some((bits, mask))
+        })
+    }
+
+    /// Notes that bytes of this region were written, or that they are new.
+    pub(super) fn set_written(&self, addr: u64, len: u64, written: bool) {
+        const LARGE: u64 = 1 << 20;
+        if let (Some(table), false, LARGE..) = (&self.written, written, len) {
+            // Whole pages of bits are given back instead of being cleared; they read as zero.
+            let pages = (addr - self.base).next_multiple_of(LARGE)
+                ..(addr - self.base + len) / LARGE * LARGE;
+            if pages.start < pages.end {
+                table.give_back(pages.start / 8, (pages.end - pages.start) / 8);
+                self.set_written(addr, pages.start + self.base - addr, false);
+                let rest = pages.end + self.base;
+                return self.set_written(rest, addr + len - rest, false);
+            }
+        }
+        for (bits, mask) in self.written_bits(addr, len) {
+            if mask == u8::MAX {
+                bits.store(if written { mask } else { 0 }, Ordering::Relaxed);
+            } else if written {
+                bits.fetch_or(mask, Ordering::Relaxed);
+            } else {
+                bits.fetch_and(!mask, Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// The first byte of a range of this region that was never written.
+    pub(super) fn unwritten(&self, addr: u64, len: u64) -> Option<u64> {
+        let first = addr - (addr - self.base) % 8;
+        self.written_bits(addr, len)
+            .zip(0u64..)
+            .find_map(|((bits, mask), i)| {
+                let missing = mask & !bits.load(Ordering::Relaxed);
+                (missing != 0).then(|| first + i * 8 + u64::from(missing.trailing_zeros()))
+            })
     }
 
     /// First device address.

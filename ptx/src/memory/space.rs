@@ -3,8 +3,8 @@
 
 use super::{ALLOCATION_ALIGNMENT, MemoryError, Region, copy_bytes, copy_bytes_backwards};
 use core::ops::Range;
-use parking_lot::RwLock;
-use std::collections::BTreeMap;
+use parking_lot::{Mutex, RwLock};
+use std::collections::{BTreeMap, VecDeque};
 
 /// Regions end below this address; the windows of shared, local and parameter memory and of
 /// function addresses lie above (see `exec::window`).
@@ -27,7 +27,13 @@ pub(crate) const GENERIC_LIMIT: u64 = 1 << 47;
 pub struct AddressSpace {
     regions: Vec<Region>,
     allocations: RwLock<BTreeMap<u64, u64>>,
+    /// Allocations that ended lately, the last one at the end; for messages.
+    freed: Mutex<VecDeque<Range<u64>>>,
+    tracked: bool,
 }
+
+/// How many allocations that ended are remembered.
+const REMEMBERED: usize = 4096;
 
 /// Host address and length of a run of bytes that a kernel may access.
 pub(crate) type Span = *mut u8;
@@ -48,7 +54,37 @@ impl AddressSpace {
         Ok(AddressSpace {
             regions,
             allocations: RwLock::new(BTreeMap::new()),
+            freed: Mutex::default(),
+            tracked: false,
         })
+    }
+
+    /// The same space, which keeps account of the bytes that were written since they were
+    /// allocated, at one bit each. Memory that is shared with others counts as written.
+    pub fn tracked(mut self) -> Result<Self, MemoryError> {
+        for region in &mut self.regions {
+            region.track()?;
+        }
+        self.tracked = true;
+        Ok(self)
+    }
+
+    /// Notes that somebody wrote to memory other than through this space or a kernel.
+    pub fn set_written(&self, addr: u64, len: u64) {
+        if self.tracked
+            && len > 0
+            && let Some(region) = self.region(addr, len)
+        {
+            region.set_written(addr, len, true);
+        }
+    }
+
+    /// The first byte of a range that was never written, in a tracked space.
+    pub fn unwritten(&self, addr: u64, len: u64) -> Option<u64> {
+        if !self.tracked || len == 0 {
+            return None;
+        }
+        self.region(addr, len)?.unwritten(addr, len)
     }
 
     /// Makes `len` bytes at `addr` accessible. The address is a multiple of 256 bytes, and the
@@ -73,6 +109,9 @@ impl AddressSpace {
             return Err(MemoryError::Overlap { addr, len, other });
         }
         allocations.insert(addr, len);
+        if self.tracked {
+            region.set_written(addr, len, false);
+        }
         region.set_valid(addr, len);
         Ok(())
     }
@@ -87,6 +126,11 @@ impl AddressSpace {
         if let Some(region) = self.region(addr, len) {
             region.set_invalid(addr, len);
         }
+        let mut freed = self.freed.lock();
+        if freed.len() == REMEMBERED {
+            freed.pop_front();
+        }
+        freed.push_back(addr..addr + len);
         Ok(len)
     }
 
@@ -115,6 +159,58 @@ impl AddressSpace {
         }
     }
 
+    /// The allocation that held `addr` last, among those that ended lately.
+    pub fn freed_allocation(&self, addr: u64) -> Option<Range<u64>> {
+        let freed = self.freed.lock();
+        freed
+            .iter()
+            .rev()
+            .find(|range| range.contains(&addr))
+            .cloned()
+    }
+
+    /// What lies at or near an address, as a phrase that follows it; empty if nothing is allocated.
+    pub(crate) fn describe(&self, addr: u64) -> String {
+        if let Some(range) = self.allocation_at(addr) {
+            let len = range.end - range.start;
+            return format!(
+                "{} bytes into the {len} bytes allocated at {:#x}",
+                addr - range.start,
+                range.start
+            );
+        }
+        if let Some(range) = self.freed_allocation(addr) {
+            let len = range.end - range.start;
+            return format!(
+                "{} bytes into the {len} bytes at {:#x}, which were freed",
+                addr - range.start,
+                range.start
+            );
+        }
+        let Some(near) = self.nearest_allocation(addr) else {
+            return "nothing is allocated".into();
+        };
+        let len = near.end - near.start;
+        let (distance, side) = if addr >= near.end {
+            (addr - near.end, "behind")
+        } else {
+            (near.start - addr, "before")
+        };
+        if distance > 1 << 32 {
+            return "far from everything that is allocated".into();
+        }
+        match distance {
+            0 => format!(
+                "directly {side} the nearest allocation, of {len} bytes at {:#x}",
+                near.start
+            ),
+            _ => format!(
+                "{distance} bytes {side} the nearest allocation, of {len} bytes at {:#x}",
+                near.start
+            ),
+        }
+    }
+
     /// Copies bytes of device memory to the host.
     pub fn read(&self, addr: u64, out: &mut [u8]) -> Result<(), MemoryError> {
         if out.is_empty() {
@@ -135,6 +231,7 @@ impl AddressSpace {
         let host = self.host_range(addr, data.len() as u64)?;
         // SAFETY: as in `read`.
         unsafe { copy_bytes(data.as_ptr(), host, data.len()) };
+        self.set_written(addr, data.len() as u64);
         Ok(())
     }
 
@@ -145,6 +242,7 @@ impl AddressSpace {
         }
         let from = self.host_range(src, len)?;
         let to = self.host_range(dst, len)?;
+        self.copy_written(dst, src, len);
         // SAFETY: both ranges lie in allocations of mapped regions. Host addresses decide the
         // direction, because two regions may share their backing.
         unsafe {
@@ -155,6 +253,28 @@ impl AddressSpace {
             }
         }
         Ok(())
+    }
+
+    /// Notes that bytes were copied from one place to another. What was not written there, still
+    /// counts as not written here.
+    pub fn copy_written(&self, dst: u64, src: u64, len: u64) {
+        if !self.tracked {
+            return;
+        }
+        let mut at = 0;
+        while at < len {
+            let hole = self
+                .unwritten(src + at, len - at)
+                .map_or(len, |first| first - src);
+            self.set_written(dst + at, hole - at);
+            at = hole;
+            while at < len && self.unwritten(src + at, 1).is_some() {
+                if let Some(region) = self.region(dst + at, 1) {
+                    region.set_written(dst + at, 1, false);
+                }
+                at += 1;
+            }
+        }
     }
 
     /// Writes `count` copies of a pattern of 1, 2 or 4 bytes; `addr` is a multiple of its length.
@@ -180,6 +300,7 @@ impl AddressSpace {
         for (i, byte) in block.iter_mut().enumerate() {
             *byte = pattern[i % size];
         }
+        self.set_written(addr, len);
         let mut done = 0;
         while done < len {
             let chunk = (len - done).min(block.len() as u64);

@@ -2,6 +2,7 @@
 //! The syntax tree of a PTX module.
 
 use super::names::{Names, Symbol};
+use super::sources::Sources;
 use core::ops::Range;
 
 /// A PTX module.
@@ -19,6 +20,8 @@ pub struct Module {
     pub functions: Vec<Function>,
     /// `.alias` pairs: name, what it stands for.
     pub aliases: Vec<(Symbol, Symbol)>,
+    /// Source lines, where the text says them.
+    pub sources: Sources,
 }
 
 /// `.visible`, `.extern`, ...
@@ -57,6 +60,9 @@ pub enum Space {
 #[allow(missing_docs)]
 pub enum Type {
     Pred,
+    B1,
+    U4,
+    S4,
     B8,
     B16,
     B32,
@@ -84,6 +90,9 @@ impl Type {
     pub fn from_name(name: &str) -> Option<Type> {
         Some(match name {
             "pred" => Type::Pred,
+            "b1" => Type::B1,
+            "u4" => Type::U4,
+            "s4" => Type::S4,
             "b8" => Type::B8,
             "b16" => Type::B16,
             "b32" => Type::B32,
@@ -112,6 +121,8 @@ impl Type {
     pub fn size(self) -> u64 {
         match self {
             Type::Pred | Type::B8 | Type::U8 | Type::S8 => 1,
+            // Only within words, as elements of matrices.
+            Type::B1 | Type::U4 | Type::S4 => 1,
             Type::B16 | Type::U16 | Type::S16 | Type::F16 | Type::Bf16 => 2,
             Type::B32
             | Type::U32

@@ -5,10 +5,12 @@ pub mod ast;
 mod lexer;
 mod names;
 mod parser;
+mod sources;
 mod variables;
 
 pub use ast::Module;
 pub use names::{Names, Symbol};
+pub use sources::Sources;
 
 /// PTX text that does not follow the grammar.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -3,6 +3,7 @@
 
 use super::ast::*;
 use super::lexer::{Kind, Lexer, Token};
+use super::sources::Sources;
 use super::{Names, ParseError, Symbol};
 
 /// How deep operands may nest: `[t, {a, b}]` needs two levels.
@@ -18,6 +19,7 @@ pub(super) struct Parser<'a> {
     pub(super) names: Names,
     /// Operands of lists that are not complete yet.
     scratch: Vec<Operand>,
+    sources: Sources,
 }
 
 impl<'a> Parser<'a> {
@@ -31,6 +33,7 @@ impl<'a> Parser<'a> {
             previous_end: 0,
             names: Names::default(),
             scratch: Vec::new(),
+            sources: Sources::default(),
         }
     }
 
@@ -98,8 +101,25 @@ impl<'a> Parser<'a> {
         }
     }
 
-    fn skip_to_end_of_line(&mut self) {
+    /// `.file 1 "a.cu"` and `.loc 1 12 5`, to the end of the line. Whatever else they say is for
+    /// debuggers.
+    fn source_place(&mut self, word: &str) {
         let line = self.token.line;
+        self.advance();
+        if let Kind::Int(file) = self.token.kind
+            && self.token.line == line
+        {
+            self.advance();
+            match self.token.kind {
+                Kind::Text if word == ".file" && self.token.line == line => {
+                    self.sources.file(file, self.text().trim_matches('"'));
+                }
+                Kind::Int(source_line) if word == ".loc" && self.token.line == line => {
+                    self.sources.place(line, file, source_line);
+                }
+                _ => {}
+            }
+        }
         while self.token.kind != Kind::End && self.token.line == line {
             self.advance();
         }
@@ -144,6 +164,7 @@ impl<'a> Parser<'a> {
             self.module_item(&mut module)?;
         }
         module.names = self.names;
+        module.sources = self.sources;
         Ok(module)
     }
 
@@ -165,7 +186,7 @@ impl<'a> Parser<'a> {
                 return Err(self.error("a directive is expected"));
             };
             if word == ".file" || word == ".loc" {
-                self.skip_to_end_of_line();
+                self.source_place(word);
                 return Ok(());
             }
             self.advance();
@@ -246,6 +267,7 @@ impl<'a> Parser<'a> {
         module: &mut Module,
     ) -> Result<(), ParseError> {
         let line = self.token.line;
+        self.sources.function(line);
         while self.dotted() == Some(".attribute") {
             self.advance();
             self.skip_parentheses()?;
@@ -447,7 +469,7 @@ impl<'a> Parser<'a> {
 
     fn directive(&mut self, word: &str, body: &mut Body) -> Result<(), ParseError> {
         if word == ".loc" || word == ".file" {
-            self.skip_to_end_of_line();
+            self.source_place(word);
             return Ok(());
         }
         let space = match word {

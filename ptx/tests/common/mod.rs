@@ -52,6 +52,12 @@ impl Machine {
     }
 
     pub fn load_for(&self, source: &str, lanes: Lanes) -> Program {
+        // For authors: what tests load, to be assembled with ptxas.
+        if let Ok(folder) = std::env::var("VCUDA_PTX_SOURCES") {
+            use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
+            let name = BuildHasherDefault::<DefaultHasher>::default().hash_one(source);
+            std::fs::write(format!("{folder}/{name:016x}.ptx"), source).unwrap();
+        }
         let module = parse(source.as_bytes()).unwrap();
         let mut place = |_: &str, size: u64, _: u64| Ok(self.alloc(size));
         Program::load_for(module, &self.space, &mut place, lanes).unwrap()

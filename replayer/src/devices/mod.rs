@@ -22,7 +22,7 @@ use std::sync::Arc;
 use vcuda_protocol::scattered::Scattered;
 use vcuda_protocol::{
     Bytes, DeviceInfo, Dim3, Extent, FunctionInfo, GlobalInfo, MemoryInfo, ModuleInfo, Pitch,
-    Status,
+    Status, Texture,
 };
 
 pub mod cpu;
@@ -204,4 +204,11 @@ pub trait Device: Send + Sync {
         dynamic_shared: u64,
     ) -> Result<u32, Status>;
     fn launch(&self, stream: StreamHandle, request: LaunchRequest, tag: u64) -> Result<(), Status>;
+
+    /// Makes a texture or surface object known to launches that are issued later, by its number.
+    fn texture_create(&self, object: u64, texture: &Texture) -> Result<(), Status>;
+    /// Launches that were issued before still know the object.
+    fn texture_destroy(&self, object: u64) -> Result<(), Status>;
+    /// Sets how much memory kernels may allocate.
+    fn kernel_heap(&self, size: u64) -> Result<(), Status>;
 }

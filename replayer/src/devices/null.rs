@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 use vcuda_protocol::{
-    DeviceInfo, Extent, FunctionInfo, GlobalInfo, MemoryInfo, ModuleInfo, Pitch, Status,
+    DeviceInfo, Extent, FunctionInfo, GlobalInfo, MemoryInfo, ModuleInfo, Pitch, Status, Texture,
 };
 
 use super::allocations::Allocations;
@@ -39,6 +39,7 @@ struct Tables {
     events: BTreeSet<EventHandle>,
     modules: BTreeSet<ModuleHandle>,
     functions: BTreeSet<FunctionHandle>,
+    textures: BTreeSet<u64>,
 }
 
 impl Tables {
@@ -324,6 +325,22 @@ impl Device for NullDevice {
         _dynamic_shared: u64,
     ) -> Result<u32, Status> {
         known(self.tables.lock().functions.contains(&function)).map(|()| 1)
+    }
+
+    fn texture_create(&self, object: u64, texture: &Texture) -> Result<(), Status> {
+        let mut tables = self.tables.lock();
+        if texture.levels.is_empty() || !tables.textures.insert(object) {
+            return Err(status::INVALID_VALUE);
+        }
+        Ok(())
+    }
+
+    fn texture_destroy(&self, object: u64) -> Result<(), Status> {
+        known(self.tables.lock().textures.remove(&object))
+    }
+
+    fn kernel_heap(&self, _size: u64) -> Result<(), Status> {
+        Ok(())
     }
 
     fn launch(

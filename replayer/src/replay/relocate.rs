@@ -64,6 +64,11 @@ impl Relocation {
                     }
                 }
             }
+            Command::TextureCreate { texture, .. } => {
+                for level in &mut texture.levels {
+                    level.address = self.address(level.address);
+                }
+            }
             Command::Launch { params, .. } => {
                 for word in params.0.chunks_exact_mut(8) {
                     let mut old = [0; 8];

@@ -432,6 +432,23 @@ impl Session {
                 Ok(Some(Reply::Done))
             }
 
+            Command::TextureCreate {
+                device,
+                object,
+                texture,
+            } => {
+                self.device(device)?.texture_create(object, &texture)?;
+                Ok(Some(Reply::Done))
+            }
+            Command::TextureDestroy { device, object } => {
+                self.device(device)?.texture_destroy(object)?;
+                Ok(Some(Reply::Done))
+            }
+            Command::KernelHeap { device, size } => {
+                self.device(device)?.kernel_heap(size)?;
+                Ok(Some(Reply::Done))
+            }
+
             Command::HostFunction { stream, token } => self.host_function(ticket, stream, token),
             Command::HostFunctionDone { token } => self.host_function_done(token),
 
@@ -532,6 +549,9 @@ impl Session {
             | MemAlloc { device, .. }
             | MemFree { device, .. }
             | MemInfo { device }
+            | TextureCreate { device, .. }
+            | TextureDestroy { device, .. }
+            | KernelHeap { device, .. }
             | ModuleLoad { device, .. } => Some(*device),
             MemAllocAsync { stream, .. }
             | MemFreeAsync { stream, .. }

@@ -7,17 +7,24 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use vcuda_protocol::Status;
-use vcuda_ptx::{AddressSpace, Engine, Fault};
+use vcuda_ptx::{AddressSpace, Engine, Fault, Heap};
 
+use super::checker::Checker;
 use crate::devices::{Faults, Gate};
 use crate::status;
 use crate::window::Window;
+
+/// What kernels may allocate if the program does not say (CUDA C++ Programming Guide, "Heap Memory
+/// Allocation").
+const DEFAULT_HEAP: u64 = 8 << 20;
 
 /// What all CPU devices of a session share.
 pub(super) struct Core {
     pub(super) space: AddressSpace,
     pub(super) engine: Engine,
     pub(super) time_limit: Option<Duration>,
+    /// Looks for mistakes, if anybody wants to know of them.
+    pub(super) checker: Option<Arc<Checker>>,
     /// Keeps the memory behind the address space's shared region. After it: fields are dropped in
     /// their order.
     pub(super) _window: Option<Window>,
@@ -26,6 +33,8 @@ pub(super) struct Core {
 /// One device as its work sees it: well, or with an error after which nothing runs any more.
 pub(super) struct Context {
     pub(super) core: Arc<Core>,
+    /// Where kernels allocate.
+    pub(super) heap: Heap,
     sticky: AtomicU32,
     /// Stops kernels that run: another one failed, or the session is over.
     stop: AtomicBool,
@@ -36,9 +45,10 @@ pub(super) struct Context {
 }
 
 impl Context {
-    pub(super) fn new(core: Arc<Core>) -> Arc<Self> {
+    pub(super) fn new(core: Arc<Core>, (heap_base, heap_len): (u64, u64)) -> Arc<Self> {
         Arc::new(Context {
             core,
+            heap: Heap::new(heap_base, heap_len, DEFAULT_HEAP),
             sticky: AtomicU32::new(0),
             stop: AtomicBool::new(false),
             over: AtomicBool::new(false),
@@ -130,6 +140,9 @@ impl Context {
         let Some(status) = status_of(fault) else {
             return;
         };
+        if let Some(checker) = &self.core.checker {
+            checker.fault(fault);
+        }
         self.fail_and(tag, status, || match fault {
             // The program speaks here, not this device: the line is the one that CUDA prints.
             Fault::Assert { .. } => {

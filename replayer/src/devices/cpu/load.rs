@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use vcuda_fatbin::{EntryKind, Image};
 use vcuda_protocol::{ModuleInfo, Status};
-use vcuda_ptx::{MemoryError, Program};
+use vcuda_ptx::{Lanes, MemoryError, Program};
 
 use super::CpuDevice;
 use crate::devices::ModuleHandle;
@@ -56,7 +56,13 @@ impl CpuDevice {
             space.allocate(address, size.max(1))?;
             Ok(address)
         };
-        match Program::load(parsed, space, &mut allocate) {
+        let checks = machine
+            .core
+            .checker
+            .as_ref()
+            .map(|checker| checker.checks())
+            .unwrap_or_default();
+        match Program::load_checked(parsed, space, &mut allocate, Lanes::detect(), checks) {
             Ok(program) => {
                 let kernels = program.kernel_names().count() as u32;
                 let modules = &mut machine.tables.lock().modules;

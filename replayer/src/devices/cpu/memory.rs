@@ -14,6 +14,8 @@ use crate::devices::allocations::Allocations;
 const DEVICE_STRIDE: u64 = 1 << 40;
 const GLOBALS_OFFSET: u64 = DEVICE_STRIDE / 2;
 const MAX_GLOBALS_LEN: u64 = 4 << 30;
+const KERNEL_HEAP_OFFSET: u64 = DEVICE_STRIDE / 4 * 3;
+const MAX_KERNEL_HEAP_LEN: u64 = 4 << 30;
 /// Allocations begin at multiples of this (CUDA Programming Guide, "Device Memory Accesses").
 pub(super) const ALIGNMENT: u64 = 256;
 
@@ -35,6 +37,17 @@ pub(super) fn globals(index: u32, options: &CpuOptions) -> (u64, u64) {
     (
         (u64::from(index) + 1) * DEVICE_STRIDE + GLOBALS_OFFSET,
         heap(index, options).1.min(MAX_GLOBALS_LEN),
+    )
+}
+
+/// First address and length of the range from which a device's kernels allocate.
+pub(super) fn kernel_heap(index: u32, options: &CpuOptions) -> (u64, u64) {
+    (
+        (u64::from(index) + 1) * DEVICE_STRIDE + KERNEL_HEAP_OFFSET,
+        options
+            .memory
+            .min(MAX_KERNEL_HEAP_LEN)
+            .next_multiple_of(4096),
     )
 }
 

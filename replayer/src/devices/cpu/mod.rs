@@ -7,6 +7,7 @@
 //! issued, so that a bad address is refused at once and an allocation may reuse addresses whose
 //! memory is still in use; the address space of the engine holds what kernels can reach now.
 
+mod checker;
 mod context;
 mod info;
 mod launch;
@@ -17,6 +18,7 @@ mod options;
 mod printed;
 mod scheduler;
 mod streams;
+mod textures;
 mod work;
 
 use std::sync::{Arc, OnceLock};
@@ -32,12 +34,14 @@ use super::*;
 use crate::rows::Rows;
 use crate::status;
 use crate::window::Window;
+pub use checker::Checker;
 use context::{Context, Core};
 use memory::{Memory, Refusal};
 use modules::Modules;
 pub use options::{CpuOptions, OptionError};
 use scheduler::{Scheduler, watch_all};
 use streams::{Place, Streams, WorkPoint};
+use textures::Textures;
 use work::{CopyWork, FillWork, LaunchWork, Work};
 
 /// Streams that may execute at the same time, as on NVIDIA's hardware.
@@ -77,6 +81,16 @@ struct Tables {
     streams: Streams,
     memory: Memory,
     modules: Modules,
+    /// Of each device.
+    textures: Vec<Textures>,
+}
+
+impl Tables {
+    fn textures(&mut self, device: u32) -> Result<&mut Textures, Status> {
+        self.textures
+            .get_mut(device as usize)
+            .ok_or(status::INVALID_DEVICE)
+    }
 }
 
 /// Where address space is scarce, a device is not made smaller than this.
@@ -89,6 +103,7 @@ fn device_regions(options: &CpuOptions) -> Result<Vec<Region>, MemoryError> {
         for (base, len) in [
             memory::heap(index, options),
             memory::globals(index, options),
+            memory::kernel_heap(index, options),
         ] {
             regions.push(Region::anonymous(base, len)?);
         }
@@ -99,8 +114,17 @@ fn device_regions(options: &CpuOptions) -> Result<Vec<Region>, MemoryError> {
 impl CpuDevice {
     /// Devices for one session, whose host memory lies in `window`.
     pub fn create(
+        options: CpuOptions,
+        window: Option<&Window>,
+    ) -> Result<Vec<Arc<dyn Device>>, CpuError> {
+        CpuDevice::create_checked(options, window, None)
+    }
+
+    /// The same; their kernels are looked at by the checker.
+    pub fn create_checked(
         mut options: CpuOptions,
         window: Option<&Window>,
+        checker: Option<Arc<Checker>>,
     ) -> Result<Vec<Arc<dyn Device>>, CpuError> {
         if !(1..=MAX_DEVICES as u32).contains(&options.devices) {
             return Err(CpuError::Count(options.devices));
@@ -121,8 +145,16 @@ impl CpuDevice {
         if let Some(window) = window.filter(|window| !window.is_empty()) {
             regions.push(shared_region(window)?);
         }
+        let mut space = AddressSpace::new(regions)?;
+        if checker
+            .as_ref()
+            .is_some_and(|checker| checker.checks().uninitialized)
+        {
+            space = space.tracked()?;
+        }
         let core = Arc::new(Core {
-            space: AddressSpace::new(regions)?,
+            space,
+            checker,
             engine: Engine::new(options.threads),
             time_limit: options.time_limit,
             _window: window.cloned(),
@@ -134,13 +166,14 @@ impl CpuDevice {
                 streams: Streams::new(options.devices),
                 memory: Memory::new(&options),
                 modules: Modules::default(),
+                textures: (0..options.devices).map(|_| Textures::default()).collect(),
             }),
             options,
         });
         let device = |index| {
             Arc::new(CpuDevice {
                 index,
-                context: Context::new(core.clone()),
+                context: Context::new(core.clone(), memory::kernel_heap(index, &machine.options)),
                 machine: machine.clone(),
             }) as Arc<dyn Device>
         };
@@ -232,6 +265,9 @@ impl Device for CpuDevice {
             let tables = &mut *self.machine.tables.lock();
             tables.streams.reset(self.index);
             tables.modules.reset(self.index);
+            if let Some(textures) = tables.textures.get_mut(self.index as usize) {
+                textures.clear();
+            }
             (tables.streams.last_place(), tables.memory.reset(self.index))
         };
         let work = Work::Reset {
@@ -598,12 +634,13 @@ impl Device for CpuDevice {
     }
 
     fn launch(&self, stream: StreamHandle, request: LaunchRequest, tag: u64) -> Result<(), Status> {
-        let (place, kernel) = {
+        let (place, kernel, images) = {
             let tables = &mut *self.machine.tables.lock();
             let function = tables.modules.function(request.function)?;
             launch::check(function, &request, &self.machine.options)?;
             let kernel = function.kernel.clone();
-            (tables.streams.place(stream)?, kernel)
+            let images = tables.textures(self.index)?.images();
+            (tables.streams.place(stream)?, kernel, images)
         };
         let launch = LaunchWork {
             context: self.context.clone(),
@@ -613,9 +650,25 @@ impl Device for CpuDevice {
             dynamic_shared: request.dynamic_shared,
             cooperative: request.cooperative,
             params: request.params.0,
+            images,
             tag,
         };
         self.machine.push(place, Work::Launch(launch));
+        Ok(())
+    }
+
+    fn texture_create(&self, object: u64, texture: &Texture) -> Result<(), Status> {
+        let mut tables = self.machine.tables.lock();
+        tables.textures(self.index)?.create(object, texture)
+    }
+
+    fn texture_destroy(&self, object: u64) -> Result<(), Status> {
+        let mut tables = self.machine.tables.lock();
+        tables.textures(self.index)?.destroy(object)
+    }
+
+    fn kernel_heap(&self, size: u64) -> Result<(), Status> {
+        self.context.heap.set_limit(size);
         Ok(())
     }
 }

@@ -44,6 +44,16 @@ pub struct OptionError {
     expected: &'static str,
 }
 
+impl OptionError {
+    pub(super) fn new(name: &'static str, value: &str, expected: &'static str) -> Self {
+        OptionError {
+            name,
+            value: value.into(),
+            expected,
+        }
+    }
+}
+
 impl CpuOptions {
     /// The defaults, changed by `VCUDA_CPU_DEVICES` (how many), `VCUDA_CPU_MEMORY` (MiB of each),
     /// `VCUDA_CPU_COMPUTE_CAPABILITY` (such as 8.6), `VCUDA_CPU_THREADS` and

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use vcuda_protocol::scattered::{Run, Scattered};
 use vcuda_protocol::{Extent, Pitch, Status};
-use vcuda_ptx::{Kernel, Launch, Limits};
+use vcuda_ptx::{Findings, Images, Kernel, Launch, Limits};
 
 use super::context::{Context, Core};
 use super::printed::Printed;
@@ -57,6 +57,7 @@ pub(super) struct LaunchWork {
     pub(super) dynamic_shared: u32,
     pub(super) cooperative: bool,
     pub(super) params: Vec<u8>,
+    pub(super) images: Arc<Images>,
     pub(super) tag: u64,
 }
 
@@ -103,6 +104,7 @@ impl Task for Work {
             Work::Free { core, addresses } => free_all(&core, &addresses),
             Work::Reset { context, addresses } => {
                 free_all(&context.core, &addresses);
+                context.heap.clear(&context.core.space);
                 context.recover();
             }
             Work::Nothing => {}
@@ -146,6 +148,12 @@ impl LaunchWork {
             abort: Some(self.context.stop_flag()),
             time_limit: core.time_limit,
             output: Some(&printed),
+            findings: core
+                .checker
+                .as_deref()
+                .map(|checker| checker as &dyn Findings),
+            images: Some(&self.images),
+            heap: Some(&self.context.heap),
         };
         let outcome = core.engine.run(&core.space, &self.kernel, &launch, &limits);
         // Before anybody can learn that the kernel has ended.
@@ -164,6 +172,7 @@ impl CopyWork {
         let outcome = self.side(&self.dst).and_then(|(to, to_rows)| {
             let (from, from_rows) = self.side(&self.src)?;
             for (to_offset, from_offset, len) in pairs(to_rows, from_rows) {
+                self.note_written(to_offset, from_offset, len);
                 copy(&to, to_offset, &from, from_offset, len);
             }
             Ok(())
@@ -171,6 +180,20 @@ impl CopyWork {
         if let Err(status) = outcome {
             self.context
                 .fail(self.tag, status, &"A copy's memory is gone.");
+        }
+    }
+
+    /// What is copied counts as written there, if it does here.
+    fn note_written(&self, to_offset: u64, from_offset: u64, len: u64) {
+        let space = &self.context.core.space;
+        match (&self.dst, &self.src) {
+            (Operand::Device { address: to, .. }, Operand::Device { address: from, .. }) => {
+                space.copy_written(to + to_offset, from + from_offset, len);
+            }
+            (Operand::Device { address, .. }, Operand::Host { .. }) => {
+                space.set_written(address + to_offset, len);
+            }
+            _ => {}
         }
     }
 

@@ -1,0 +1,505 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Looks for mistakes that give no fault: reads of memory that was never written, and accesses of
+//! different threads to the same shared memory whose order nothing decides.
+//!
+//! Kernels that are to be watched have an instruction more before each access, which this module
+//! executes; others run as ever.
+//!
+//! The order of accesses is that of *segments*: a warp's time between two points at which it meets
+//! others. Each warp knows up to which segment of each other warp everything has happened: barriers
+//! and atomic operations pass this knowledge on. An access conflicts with an earlier one that is
+//! not in a segment known to be over.
+
+use super::access::flags;
+use super::code::{Flow, Inst, LANES};
+use super::context::Context;
+use super::fault::Place;
+use super::isa::handlers;
+use super::window;
+use crate::parse::ast::Space;
+use core::fmt;
+use std::collections::HashMap;
+
+/// What to look for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Checks {
+    /// Reads of global and shared memory that was never written.
+    pub uninitialized: bool,
+    /// Accesses of several threads to the same shared memory, one of them a write, without a
+    /// barrier between them.
+    pub races: bool,
+}
+
+impl Checks {
+    /// Whether anything is looked for.
+    pub fn any(self) -> bool {
+        self.uninitialized || self.races
+    }
+}
+
+/// A mistake that was found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// Where.
+    pub place: Place,
+    /// What.
+    pub mistake: Mistake,
+    /// How many threads of the warp made it with this instruction; `place` names the first.
+    pub threads: u32,
+    /// "load", "store" or "atomic operation".
+    pub access: &'static str,
+    /// Bytes accessed by the thread.
+    pub size: u32,
+    /// "global" or "shared".
+    pub space: &'static str,
+    /// The address within its state space.
+    pub address: u64,
+    /// What lies there, as a phrase; may be empty.
+    pub hint: String,
+}
+
+/// Kinds of mistakes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Mistake {
+    /// Nobody has written there.
+    Uninitialized,
+    /// Another thread accesses it at no definite time.
+    Race {
+        /// Where the other thread did.
+        other: Box<Place>,
+        /// "load", "store" or "atomic operation".
+        access: &'static str,
+    },
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Finding {
+            place,
+            access,
+            size,
+            space,
+            address,
+            ..
+        } = self;
+        write!(
+            f,
+            "{place}: the {access} of {size} bytes at {space} address {address:#x} "
+        )?;
+        match &self.mistake {
+            Mistake::Uninitialized => f.write_str("reads memory that was never written")?,
+            Mistake::Race { other, access } => {
+                let [x, y, z] = other.thread;
+                write!(
+                    f,
+                    "races with the {access} by thread ({x},{y},{z}) at PTX line {}",
+                    other.line
+                )?;
+                if let Some(source) = &other.source {
+                    write!(f, " ({source})")?;
+                }
+            }
+        }
+        if !self.hint.is_empty() {
+            write!(f, " ({})", self.hint)?;
+        }
+        if self.threads > 1 {
+            write!(f, "; so for {} threads of the warp", self.threads)?;
+        }
+        f.write_str(".")
+    }
+}
+
+/// Takes what is found.
+pub trait Findings: Sync {
+    /// Takes a finding. The threads that run a launch call this at the same time.
+    fn found(&self, finding: Finding);
+}
+
+impl fmt::Debug for dyn Findings + '_ {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Findings")
+    }
+}
+
+/// Kinds of accesses, in `Inst::aux` from bit 16 on.
+pub(crate) const LOAD: u64 = 1;
+pub(crate) const STORE: u64 = 2;
+/// Others may access the place at the same time, and the access orders what comes before and after.
+pub(crate) const ORDERED: u64 = 4;
+pub(crate) const ATOMIC: u64 = LOAD | STORE | ORDERED;
+
+fn name(kind: u64) -> &'static str {
+    match (kind & LOAD != 0, kind & STORE != 0) {
+        (true, true) => "atomic operation",
+        (_, true) => "store",
+        _ => "load",
+    }
+}
+
+/// The aux of a watching instruction for `bytes` bytes per lane.
+pub(crate) fn aux(space: Space, kind: u64, bytes: u64) -> u64 {
+    flags::of(space, 1) | kind << 16 | bytes << 20
+}
+
+/// A finding whose place is not worked out yet.
+#[derive(Debug, Clone)]
+pub(crate) struct Raw {
+    pub at: Thread,
+    /// The other access of a race.
+    pub other: Option<(Thread, u64)>,
+    pub threads: u32,
+    pub kind: u64,
+    pub size: u32,
+    pub shared: bool,
+    pub address: u64,
+}
+
+impl Raw {
+    pub fn access(&self) -> &'static str {
+        name(self.kind)
+    }
+
+    pub fn other_access(&self) -> &'static str {
+        name(self.other.map_or(0, |(_, kind)| kind))
+    }
+}
+
+/// A thread of a block, at an instruction.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Thread {
+    pub warp: u32,
+    pub lane: u32,
+    pub pc: u32,
+}
+
+/// An access that happened. Segments begin at 1: with 0, there was none.
+#[derive(Debug, Clone, Copy, Default)]
+struct Access {
+    by: Thread,
+    segment: u32,
+    kind: u64,
+}
+
+/// What is known of a byte of shared memory.
+#[derive(Debug, Clone, Copy, Default)]
+struct Cell {
+    written: bool,
+    /// The last plain one, and the last that orders.
+    writes: [Access; 2],
+    /// The last ones by two different threads.
+    reads: [Access; 2],
+}
+
+/// Up to which segment of each warp everything has happened.
+type Known = Vec<u32>;
+
+fn join(to: &mut Known, from: &Known) {
+    to.resize(to.len().max(from.len()), 0);
+    for (to, &from) in to.iter_mut().zip(from) {
+        *to = (*to).max(from);
+    }
+}
+
+/// What those who arrived at a barrier know, and who waits for it.
+#[derive(Debug, Clone, Default)]
+struct Meeting {
+    known: Known,
+    waiting: Vec<u32>,
+}
+
+/// What is known of a block while it runs.
+#[derive(Debug, Default)]
+pub(crate) struct Watch {
+    pub found: Vec<Raw>,
+    checks: Checks,
+    cells: Vec<Cell>,
+    /// The segment of each warp.
+    now: Vec<u32>,
+    known: Vec<Known>,
+    barriers: Vec<Meeting>,
+    /// What atomic operations on an address pass on.
+    places: HashMap<u64, Known>,
+}
+
+impl Watch {
+    pub fn new(checks: Checks, shared: usize, warps: usize) -> Watch {
+        Watch {
+            checks,
+            cells: vec![Cell::default(); shared],
+            now: vec![1; warps],
+            known: vec![vec![0; warps]; warps],
+            barriers: vec![Meeting::default(); super::block::BARRIERS],
+            ..Watch::default()
+        }
+    }
+
+    /// What a warp knows, itself included.
+    fn knowledge(&self, warp: u32) -> Known {
+        let mut known = self.known.get(warp as usize).cloned().unwrap_or_default();
+        if let Some(own) = known.get_mut(warp as usize) {
+            *own = self.segment(warp);
+        }
+        known
+    }
+
+    fn segment(&self, warp: u32) -> u32 {
+        self.now.get(warp as usize).copied().unwrap_or(1)
+    }
+
+    /// The lanes of a warp met.
+    pub fn meet(&mut self, warp: u32) {
+        if let Some(now) = self.now.get_mut(warp as usize) {
+            *now += 1;
+        }
+    }
+
+    /// Lanes of a warp arrive at a barrier, and wait there or not.
+    pub fn arrive(&mut self, barrier: u32, warp: u32, waits: bool) {
+        let known = self.knowledge(warp);
+        if let Some(meeting) = self.barriers.get_mut(barrier as usize) {
+            join(&mut meeting.known, &known);
+            if waits {
+                meeting.waiting.push(warp);
+            }
+        }
+        self.meet(warp);
+    }
+
+    /// All have arrived.
+    pub fn complete(&mut self, barrier: u32) {
+        let Some(meeting) = self.barriers.get_mut(barrier as usize) else {
+            return;
+        };
+        let meeting = core::mem::take(meeting);
+        for warp in meeting.waiting {
+            if let Some(known) = self.known.get_mut(warp as usize) {
+                join(known, &meeting.known);
+            }
+        }
+    }
+
+    /// An atomic operation: what was known at its place is known to the warp, and the other way.
+    fn exchange(&mut self, warp: u32, address: u64) {
+        let mine = self.knowledge(warp);
+        let place = self.places.entry(address).or_default();
+        join(place, &mine);
+        if let Some(known) = self.known.get_mut(warp as usize) {
+            join(known, place);
+        }
+        self.meet(warp);
+    }
+
+    /// Whether an access surely happened before what the thread does now.
+    fn is_over(&self, access: &Access, by: Thread) -> bool {
+        let then = access.by;
+        if access.segment == 0 || (then.warp, then.lane) == (by.warp, by.lane) {
+            return true;
+        }
+        if then.warp == by.warp {
+            // Lanes that execute an instruction together do so at one time.
+            return access.segment < self.segment(by.warp) || then.pc == by.pc;
+        }
+        let known = self.known.get(by.warp as usize);
+        known
+            .and_then(|known| known.get(then.warp as usize))
+            .is_some_and(|&over| access.segment <= over)
+    }
+
+    /// A thread accesses shared memory: the access that it races with, and whether it reads what
+    /// was never written.
+    fn access_shared(
+        &mut self,
+        by: Thread,
+        kind: u64,
+        at: usize,
+        len: usize,
+    ) -> (Option<Access>, bool) {
+        let (mut race, mut unwritten) = (None, false);
+        let segment = self.segment(by.warp);
+        for byte in at..at + len {
+            let Some(cell) = self.cells.get(byte).copied() else {
+                break;
+            };
+            unwritten |= kind & LOAD != 0 && !cell.written;
+            if self.checks.races && race.is_none() {
+                let both_atomic = |other: &Access| kind & other.kind & ORDERED != 0;
+                let conflicts = |other: &Access| !both_atomic(other) && !self.is_over(other, by);
+                race = cell
+                    .writes
+                    .into_iter()
+                    .chain(cell.reads.into_iter().filter(|_| kind & STORE != 0))
+                    .find(conflicts);
+            }
+            let Some(cell) = self.cells.get_mut(byte) else {
+                break;
+            };
+            let this = Access { by, segment, kind };
+            if kind & STORE == 0 {
+                let [first, second] = &mut cell.reads;
+                let same = |other: &Access| (other.by.warp, other.by.lane) == (by.warp, by.lane);
+                if !same(first) {
+                    *second = *first;
+                }
+                *first = this;
+            } else {
+                cell.writes[usize::from(kind & ORDERED != 0)] = this;
+                cell.written = true;
+            }
+        }
+        (race, unwritten)
+    }
+}
+
+/// An access of one thread that is about to happen.
+struct Attempt {
+    by: Thread,
+    kind: u64,
+    space: Space,
+    address: u64,
+    bytes: u64,
+}
+
+impl Attempt {
+    /// Where in the block's shared memory, or None for global memory. Accesses elsewhere are of no
+    /// interest.
+    fn shared_offset(&self) -> Result<Option<u64>, ()> {
+        match self.space {
+            Space::Shared => Ok(Some(self.address)),
+            Space::Generic if window::of(self.address) == window::SHARED => {
+                Ok(Some(window::offset(self.address)))
+            }
+            Space::Global => Ok(None),
+            Space::Generic if self.address < window::GENERIC_LIMIT => Ok(None),
+            _ => Err(()),
+        }
+    }
+
+    /// Takes note of the access, and adds what is wrong with it to what was found: a read of what
+    /// was never written first, a race second. Accesses that will fault are left to the instruction.
+    fn look(&self, cx: &mut Context<'_>, watch: &mut Watch, found: &mut [Option<Raw>; 2]) {
+        let Ok(shared_offset) = self.shared_offset() else {
+            return;
+        };
+        let mut note = |which: usize, other| match &mut found[which] {
+            Some(raw) => raw.threads += 1,
+            slot => {
+                *slot = Some(Raw {
+                    at: self.by,
+                    other,
+                    threads: 1,
+                    kind: self.kind,
+                    size: self.bytes as u32,
+                    shared: shared_offset.is_some(),
+                    address: shared_offset.unwrap_or(self.address),
+                });
+            }
+        };
+        if let Some(offset) = shared_offset {
+            if cx.locate_shared(offset, self.bytes).is_none() {
+                return;
+            }
+            let (race, new) =
+                watch.access_shared(self.by, self.kind, offset as usize, self.bytes as usize);
+            if let Some(other) = race {
+                note(1, Some((other.by, other.kind)));
+            }
+            if new && watch.checks.uninitialized {
+                note(0, None);
+            }
+        } else if watch.checks.uninitialized {
+            if cx.locate(Space::Global, self.address, self.bytes).is_none() {
+                return;
+            }
+            if self.kind & LOAD != 0 && cx.space.unwritten(self.address, self.bytes).is_some() {
+                note(0, None);
+            }
+            if self.kind & STORE != 0 {
+                cx.space.set_written(self.address, self.bytes);
+            }
+        }
+    }
+}
+
+impl Context<'_> {
+    /// Has an access watched that an instruction makes whose addresses only it knows; at most 256
+    /// bytes.
+    #[inline(always)]
+    pub fn watch(&mut self, kind: u64, space: Space, lane: usize, address: u64, bytes: u64) {
+        if self.block.watch.is_some() {
+            self.watch_one(kind, space, lane, address, bytes);
+        }
+    }
+
+    #[cold]
+    fn watch_one(&mut self, kind: u64, space: Space, lane: usize, address: u64, bytes: u64) {
+        let Some(mut watch) = self.block.watch.take() else {
+            return;
+        };
+        let attempt = Attempt {
+            by: Thread {
+                warp: self.warp,
+                lane: lane as u32,
+                pc: self.pc,
+            },
+            kind,
+            space,
+            address,
+            bytes,
+        };
+        let mut found = [None, None];
+        attempt.look(self, &mut watch, &mut found);
+        watch.found.extend(found.into_iter().flatten());
+        if kind & ORDERED != 0 && watch.checks.races {
+            watch.exchange(self.warp, address);
+        }
+        self.block.watch = Some(watch);
+    }
+}
+
+/// Looks at an access that is about to happen: row 0 is the address, with the offset in `imm`.
+#[inline(always)]
+unsafe fn watch_body<const AVX: bool>(cx: &mut Context<'_>, inst: &Inst, mask: u32) -> Flow {
+    let Some(mut watch) = cx.block.watch.take() else {
+        return Flow::Next;
+    };
+    let kind = inst.aux >> 16 & 15;
+    let wide = inst.rows[1] == inst.rows[0];
+    let mut found = [None, None];
+    let mut exchanged = None;
+    for lane in (0..LANES).filter(|lane| mask & (1 << lane) != 0) {
+        // SAFETY: the lowering stage checked the width of the row: double words if it is there
+        // twice.
+        let base = unsafe {
+            if wide {
+                *cx.row::<u64>(inst.rows[0]).add(lane)
+            } else {
+                u64::from(*cx.row::<u32>(inst.rows[0]).add(lane))
+            }
+        };
+        let attempt = Attempt {
+            by: Thread {
+                warp: cx.warp,
+                lane: lane as u32,
+                pc: cx.pc,
+            },
+            kind,
+            space: flags::space(inst.aux),
+            address: base.wrapping_add(inst.imm as u64),
+            bytes: inst.aux >> 20 & 0xffff,
+        };
+        attempt.look(cx, &mut watch, &mut found);
+        if kind & ORDERED != 0 && watch.checks.races && exchanged != Some(attempt.address) {
+            watch.exchange(cx.warp, attempt.address);
+            exchanged = Some(attempt.address);
+        }
+    }
+    watch.found.extend(found.into_iter().flatten());
+    cx.block.watch = Some(watch);
+    Flow::Next
+}
+
+handlers! {
+    one watch = watch_body;
+}
