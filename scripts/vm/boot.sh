@@ -92,7 +92,11 @@ limited() {
     cat <"$runtime/output" &
     readers+=($!)
     exited=0
-    timeout --kill-after=5 "$limit" "$@" </dev/null >"$runtime/messages" 3>"$runtime/output" || exited=$?
+    timeout --kill-after=5 "$limit" "$@" </dev/null >"$runtime/messages" 3>"$runtime/output" &
+    guest=$!
+    # `timeout` has a process group of its own, and passes a signal on to all of it.
+    trap 'kill "$guest" 2>/dev/null; wait "$guest" || true; exit 130' INT TERM HUP
+    wait "$guest" || exited=$?
     wait "${readers[@]}"
 }
 
