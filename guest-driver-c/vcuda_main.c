@@ -150,18 +150,24 @@ static int vcuda_restore(struct virtio_device *vdev)
 }
 #endif
 
-/* The second is filled in from the parameter; as long as it is 0 the list ends there. */
-static struct virtio_device_id vcuda_ids[] = {
+/* For which the module is loaded. */
+static const struct virtio_device_id vcuda_ids[] = {
 	{ VIRTIO_ID_VCUDA, VIRTIO_DEV_ANY_ID },
-	{ 0, VIRTIO_DEV_ANY_ID },
 	{ 0 },
 };
 MODULE_DEVICE_TABLE(virtio, vcuda_ids);
 
+/* Which it takes: the second is filled in from the parameter, and as long as it is 0 ends the list. */
+static struct virtio_device_id vcuda_taken[] = {
+	{ VIRTIO_ID_VCUDA, VIRTIO_DEV_ANY_ID },
+	{ 0, VIRTIO_DEV_ANY_ID },
+	{ 0 },
+};
+
 static struct virtio_driver vcuda_driver = {
 	.driver.name = KBUILD_MODNAME,
 	.driver.owner = THIS_MODULE,
-	.id_table = vcuda_ids,
+	.id_table = vcuda_taken,
 	.validate = vcuda_validate,
 	.probe = vcuda_probe,
 	.remove = vcuda_remove,
@@ -176,7 +182,7 @@ static int __init vcuda_init(void)
 {
 	int ret;
 
-	vcuda_ids[1].device = altid;
+	vcuda_taken[1].device = altid;
 	vcuda_wq = alloc_workqueue("vcuda", WQ_UNBOUND, 0);
 	if (!vcuda_wq)
 		return -ENOMEM;
