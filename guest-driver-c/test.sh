@@ -3,13 +3,15 @@
 #
 # Tests the driver:
 #
-#     guest-driver-c/test.sh [build] [fast] [debug] [hostile]      # all of them by default
+#     guest-driver-c/test.sh [build] [fast] [debug] [hostile] [qemu]    # by default all but the last
 #
 #     build      against the headers of Linux 6.1 and 6.12, with W=1 and sparse: not one message
 #     fast       in a User-mode Linux guest, with a device that keeps the rules (tests/device)
 #     debug      the same with KASAN, lockdep and kmemleak, and with each allocation failing once;
 #                before that, three planted bugs must be found
 #     hostile    with a device that breaks the rules, under the same kernel
+#     qemu       on two processors, over PCI: Linux 6.1 with a stand-in device of the distribution's
+#                QEMU, and Linux 6.12 with the QEMU of qemu-patch/
 #
 # VCUDA_TEST_SECONDS (default 4) is how long each kind of stress lasts, VCUDA_HOSTILE_SEEDS
 # (default "1 2 3 4") which hostile devices there are. Kernels come from scripts/vm, which keeps
@@ -68,11 +70,13 @@ test_program() {
         sed 's/.*"target_directory":"\([^"]*\)".*/\1/')/debug/vcuda-test-device
 }
 
-# guest VARIANT MODULE-FOLDER: what boots it, once.
+# guest VARIANT|SERIES MODULE-FOLDER: what boots it, once.
 guest() {
     local kernel
-    kernel=$("$vm/uml.sh" "$1")
-    module "$2" "$kernel/build" ARCH=um
+    case $1 in
+        6.*) kernel=$("$vm/kernel.sh" "$1") && module "$2" "$kernel/build" ;;
+        *) kernel=$("$vm/uml.sh" "$1") && module "$2" "$kernel/build" ARCH=um ;;
+    esac
     "$vm/initramfs.sh" "$2/initramfs" --kernel "$kernel" --module "$2/vcuda.ko" \
         "$work/vcuda-driver-test"
 }
@@ -207,10 +211,21 @@ lane_hostile() {
     done
 }
 
+lane_qemu() {
+    test_program
+    guest 6.1 "$work/6.1"
+    expect "stock QEMU, Linux 6.1" debian "$work/6.1" "" "$limit --cpus 2 --memory 512" \
+        "$test functional && $test detach && $test stress $seconds 8 4 6"
+    guest 6.12 "$work/6.12"
+    expect "QEMU with the device, Linux 6.12" qemu "$work/6.12" "" \
+        "$limit --cpus 2 --memory 512 --kernel 6.12" \
+        "$test functional && $test detach && $test stress $seconds 8 4 7 && $test fuzz $seconds 3"
+}
+
 [ $# -gt 0 ] || set -- build fast debug hostile
 for lane in "$@"; do
     case $lane in
-        build | fast | debug | hostile) "lane_$lane" ;;
-        *) die "there is no lane '$lane'; there are build, fast, debug and hostile" ;;
+        build | fast | debug | hostile | qemu) "lane_$lane" ;;
+        *) die "there is no lane '$lane'; there are build, fast, debug, hostile and qemu" ;;
     esac
 done

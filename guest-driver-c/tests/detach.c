@@ -193,7 +193,12 @@ static void a_device_that_does_not_answer_stops_nobody(void)
 static void the_module_goes_and_comes(void)
 {
 	struct client client;
+	char parameters[64], altid[16] = { 0 };
+	FILE *file = fopen("/sys/module/vcuda/parameters/altid", "r");
 
+	CHECK(file && fgets(altid, sizeof(altid), file));
+	fclose(file);
+	snprintf(parameters, sizeof(parameters), "max_memory=24 altid=%d", atoi(altid));
 	for (int i = 0; i < 5; i++) {
 		int fd = open(MODULE, O_RDONLY);
 
@@ -202,7 +207,7 @@ static void the_module_goes_and_comes(void)
 		REFUSED(EAGAIN, syscall(SYS_delete_module, "vcuda", O_NONBLOCK));
 		client_close(&client);
 		CHECK(!syscall(SYS_delete_module, "vcuda", O_NONBLOCK));
-		CHECK(!syscall(SYS_finit_module, fd, "max_memory=24", 0));
+		CHECK(!syscall(SYS_finit_module, fd, parameters, 0));
 		close(fd);
 		works();
 	}

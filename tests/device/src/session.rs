@@ -89,7 +89,10 @@ pub struct Session {
 pub fn add(session: &mut Session, memory: &Memory, chain: &Chain) -> Result<bool, String> {
     let header = &chain.header;
     let payload = chain.payload(memory);
-    if payload.is_empty() || payload.len() % 16 != 0 || payload.len() as u64 / 16 > MAX_SEGMENTS {
+    if payload.is_empty()
+        || !payload.len().is_multiple_of(16)
+        || payload.len() as u64 / 16 > MAX_SEGMENTS
+    {
         return Err(format!("{} bytes of segments", payload.len()));
     }
     let mut segments: Vec<Segment> = Vec::new();
@@ -99,8 +102,8 @@ pub fn add(session: &mut Session, memory: &Memory, chain: &Chain) -> Result<bool
             address: field(0),
             len: field(8),
         };
-        if segment.address % PAGE != 0
-            || segment.len % PAGE != 0
+        if !segment.address.is_multiple_of(PAGE)
+            || !segment.len.is_multiple_of(PAGE)
             || segment.len == 0
             || !vm_memory::GuestMemoryBackend::check_range(
                 memory,
@@ -118,7 +121,10 @@ pub fn add(session: &mut Session, memory: &Memory, chain: &Chain) -> Result<bool
         }
         segments.push(segment);
     }
-    if !(1..=3).contains(&header.kind) || header.len % PAGE != 0 || header.address % PAGE != 0 {
+    if !(1..=3).contains(&header.kind)
+        || !header.len.is_multiple_of(PAGE)
+        || !header.address.is_multiple_of(PAGE)
+    {
         return Err(format!("memory {header:?}"));
     }
     let control = session
