@@ -27,6 +27,8 @@ sources=("$here"/{Kbuild,Makefile,vcuda.h,include} "$here"/vcuda_*.c)
 say() { echo "driver: $*" >&2; }
 die() { say "$*"; exit 1; }
 
+. "$repository/scripts/packages.sh"
+
 work=$(mktemp -d /tmp/vcuda-driver.XXXXXX)
 device=""
 end() {
@@ -51,7 +53,7 @@ module() {
 
 lane_build() {
     local series kernel
-    command -v sparse >/dev/null || die "please install sparse"
+    need sparse sparse
     for series in 6.1 6.12; do
         kernel=$("$vm/kernel.sh" "$series")
         module "$work/build-$series" "$kernel/build" W=1 C=2

@@ -200,6 +200,12 @@ impl VhostUserBackend for VcudaBackend {
             | VhostUserProtocolFeatures::REPLY_ACK
     }
 
+    /// A driver begins. User-mode Linux does not say when it resets the device: what an earlier
+    /// driver had ends here.
+    fn acked_features(&self, _features: u64) {
+        self.device.reset();
+    }
+
     fn set_event_idx(&self, enabled: bool) {
         self.event_idx.store(enabled, Ordering::Relaxed);
     }

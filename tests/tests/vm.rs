@@ -185,7 +185,7 @@ fn a_program_that_is_killed_leaves_no_worker() {
     let daemon = Daemon::start(&[]);
     let guest = Guest::new(Kind::Uml, &[]);
     let line = format!(
-        "({}) & sleep 1; pkill -9 mandelbrot; sleep 2; echo $(pidof mandelbrot | wc -w) left; sleep 3",
+        "({}) & sleep 1; killall -9 mandelbrot; sleep 2; echo $(pidof mandelbrot | wc -w) left; sleep 3",
         under_vcuda(LONG)
     );
     let machine = guest.boot(&daemon, &line).start();
