@@ -20,7 +20,7 @@ use vmm_sys_util::event::{
     EventConsumer, EventFlag, EventNotifier, new_event_consumer_and_notifier,
 };
 
-use crate::chain::{self, Chain};
+use crate::chain::{self, Chain, Checked};
 use crate::device::{Device, EventQueue, Events};
 use crate::process::Launcher;
 use crate::queue::{Memory, Order, Used};
@@ -41,7 +41,7 @@ struct Queue {
 
 impl Queue {
     /// Takes the next chain that the driver made available.
-    fn next(&self, memory: &Memory) -> Option<(u16, (Chain, Result<(), chain::Reject>))> {
+    fn next(&self, memory: &Memory) -> Option<(u16, Checked)> {
         let vring = self.vring.get()?;
         let mut state = vring.get_mut();
         let queue = state.get_queue_mut();

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use vm_memory::{GuestMemoryLoadGuard, GuestMemoryMmap};
 
-use crate::chain::{self, Chain, Reject, Segment};
+use crate::chain::{self, Checked, Reject, Segment};
 use crate::wire::{self, RESPONSE_LEN, Request, Status};
 
 /// The guest's memory as it was when a chain was taken.
@@ -47,7 +47,7 @@ impl Order {
         queue: Arc<dyn Used>,
         head: u16,
         memory: Memory,
-        (chain, checked): (Chain, Result<(), Reject>),
+        (chain, checked): Checked,
     ) -> Option<Order> {
         let room = chain.response();
         let refused = |reason: Reject| {
