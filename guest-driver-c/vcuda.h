@@ -203,17 +203,28 @@ struct vcuda_mem {
 	struct page **pages;
 };
 
+/* A stand-in device has its own configuration space: what is said there, HELLO alone tells. */
+static inline bool vcuda_is_native(struct virtio_device *vdev)
+{
+	return vdev->id.device == VIRTIO_ID_VCUDA;
+}
+
 /* vcuda_main.c */
 extern struct workqueue_struct *vcuda_wq;
-extern unsigned int vcuda_max_memory;
+
+/* vcuda_device.c */
+void vcuda_device_init(struct vcuda_device *vd);
+int vcuda_device_start(struct vcuda_device *vd);
+void vcuda_device_stop(struct vcuda_device *vd);
+void vcuda_device_shut(struct vcuda_device *vd);
 void vcuda_device_fail(struct vcuda_device *vd);
-void vcuda_watch(struct vcuda_device *vd);
+void vcuda_device_watch(struct vcuda_device *vd);
 
 /* vcuda_request.c */
 void vcuda_queue_init(struct vcuda_queue *queue, struct vcuda_device *vd);
 void vcuda_queue_callback(struct virtqueue *vq);
 void vcuda_queue_drain(struct vcuda_queue *queue, struct virtqueue *vq, struct list_head *drained);
-void vcuda_requests_fail(struct vcuda_device *vd, struct list_head *drained);
+void vcuda_requests_fail(struct list_head *drained);
 struct vcuda_request *vcuda_request_new(enum virtio_vcuda_op op, struct vcuda_session *session);
 void vcuda_request_put(struct vcuda_request *req);
 int vcuda_request_submit(struct vcuda_queue *queue, struct vcuda_request *req);

@@ -42,10 +42,11 @@ void vcuda_memory_put(struct vcuda_mem *memory)
 }
 
 /*
- * Takes @pages, which the session has been charged for, in any case.
+ * A memory of pages that the session has been charged for.
+ * Return: it with one reference, or NULL, and then the pages are still the caller's.
  */
 static struct vcuda_mem *vcuda_memory_new(struct vcuda_session *session, u32 kind, u64 id,
-					     u64 address, u64 len, struct page **pages)
+					  u64 address, u64 len, struct page **pages)
 {
 	struct vcuda_mem *memory = kzalloc(sizeof(*memory), GFP_KERNEL_ACCOUNT);
 

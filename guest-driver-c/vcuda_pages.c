@@ -100,9 +100,11 @@ struct page **vcuda_pages_alloc(unsigned long count)
 			return ERR_PTR(-EINTR);
 		}
 		order = min_t(unsigned int, order, ilog2(count - done));
-		gfp = GFP_KERNEL_ACCOUNT | __GFP_ZERO;
+		gfp = GFP_KERNEL_ACCOUNT | __GFP_ZERO | __GFP_NOWARN;
 		if (order)
-			gfp = (gfp | __GFP_NORETRY | __GFP_NOWARN) & ~__GFP_DIRECT_RECLAIM;
+			gfp = (gfp | __GFP_NORETRY) & ~__GFP_DIRECT_RECLAIM;
+		else /* Whoever asks for too much gets an error; nobody is killed for it. */
+			gfp |= __GFP_RETRY_MAYFAIL;
 		run = alloc_pages(gfp, order);
 		if (!run) {
 			if (!order) {

@@ -111,7 +111,8 @@ static void vcuda_request_returned(struct vcuda_device *vd, struct vcuda_request
 	if (result == -EIO && status != VIRTIO_VCUDA_S_FAILED)
 		dev_err_ratelimited(&vd->dev, "the device answered request %u with status %#x, which there is not\n",
 				    le32_to_cpu(req->header.op), status);
-	if (result == -EPIPE)
+	/* Not an answer to a request of no session, which names session 0. */
+	if (result == -EPIPE && le32_to_cpu(req->header.op) > VIRTIO_VCUDA_OP_SESSION_OPEN)
 		vcuda_session_event(vd, le32_to_cpu(req->header.session), VIRTIO_VCUDA_EVENT_ENDED);
 	vcuda_request_complete(req, result);
 }
@@ -329,7 +330,7 @@ void vcuda_queue_drain(struct vcuda_queue *queue, struct virtqueue *vq, struct l
 }
 
 /* Ends what vcuda_queue_drain() has collected. */
-void vcuda_requests_fail(struct vcuda_device *vd, struct list_head *drained)
+void vcuda_requests_fail(struct list_head *drained)
 {
 	struct vcuda_request *req, *next;
 

@@ -10,6 +10,7 @@
 #include <linux/fs.h>
 #include <linux/highmem.h>
 #include <linux/mm.h>
+#include <linux/moduleparam.h>
 #include <linux/poll.h>
 #include <linux/sched.h>
 #include <linux/sched/mm.h>
@@ -17,6 +18,10 @@
 #include <linux/uaccess.h>
 
 #include "vcuda.h"
+
+static unsigned int max_memory;
+module_param(max_memory, uint, 0644);
+MODULE_PARM_DESC(max_memory, "most MiB that a session may create, register and transfer at once; 0: half of all memory");
 
 static void vcuda_session_release(struct kref *ref)
 {
@@ -42,7 +47,7 @@ void vcuda_session_put(struct vcuda_session *session)
 
 static u64 vcuda_session_max_memory(void)
 {
-	u64 mib = READ_ONCE(vcuda_max_memory);
+	u64 mib = READ_ONCE(max_memory);
 
 	return mib ? mib << 20 : (u64)totalram_pages() << (PAGE_SHIFT - 1);
 }
@@ -227,7 +232,7 @@ static int vcuda_open(struct inode *inode, struct file *file)
 	session = vcuda_session_new(vd);
 	if (!session)
 		return -ENOMEM;
-	vcuda_watch(vd);
+	vcuda_device_watch(vd);
 	ret = vcuda_session_ask(session, &abandoned);
 	if (abandoned)
 		return ret;
@@ -347,6 +352,13 @@ static u32 vcuda_control_word(struct vcuda_mem *control, u32 offset)
 	return word;
 }
 
+static bool vcuda_is_awake(struct vcuda_session *session, struct vcuda_mem *control,
+			   const struct vcuda_wait *wait, int wakes)
+{
+	return vcuda_control_word(control, wait->offset) != wait->expected ||
+	       atomic_read(&session->wakes) != wakes || vcuda_session_error(session);
+}
+
 static int vcuda_ioctl_wait(struct vcuda_session *session, void __user *arg)
 {
 	int wakes = atomic_read(&session->wakes);
@@ -371,9 +383,8 @@ static int vcuda_ioctl_wait(struct vcuda_session *session, void __user *arg)
 		goto out;
 	atomic64_inc(&session->vd->sleeps);
 	ret = wait_event_interruptible_hrtimeout(session->wait,
-			vcuda_control_word(control, wait.offset) != wait.expected ||
-			atomic_read(&session->wakes) != wakes || vcuda_session_error(session),
-			min_t(u64, wait.timeout_ns, KTIME_MAX));
+						 vcuda_is_awake(session, control, &wait, wakes),
+						 min_t(u64, wait.timeout_ns, KTIME_MAX));
 	if (ret == -ERESTARTSYS)
 		ret = -EINTR;
 	else if (ret == -ETIME)

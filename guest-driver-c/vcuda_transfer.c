@@ -110,7 +110,7 @@ static void vcuda_chain_done(struct vcuda_request *req)
 
 /* Pins the pages. Return: a transfer with one reference, or an ERR_PTR(). */
 static struct vcuda_xfer *vcuda_transfer_new(struct vcuda_session *session,
-						 const struct vcuda_transfer *args)
+					     const struct vcuda_transfer *args)
 {
 	unsigned int offset = offset_in_page(args->address);
 	struct vcuda_xfer *transfer;
@@ -213,7 +213,7 @@ static void vcuda_transfer_send(struct vcuda_xfer *transfer, struct list_head *c
 {
 	struct vcuda_device *vd = transfer->session->vd;
 	struct vcuda_request *req, *next;
-	unsigned int queue;
+	struct vcuda_queue *queue;
 
 	/* The device's. */
 	kref_get(&transfer->ref);
@@ -221,8 +221,9 @@ static void vcuda_transfer_send(struct vcuda_xfer *transfer, struct list_head *c
 	list_for_each_entry_safe(req, next, chains, node) {
 		/* Its node will be the queue's. */
 		list_del(&req->node);
-		queue = vd->next_queue++ % (vd->num_queues - VIRTIO_VCUDA_QUEUE_TRANSFER);
-		if (vcuda_request_submit(&vd->queues[VIRTIO_VCUDA_QUEUE_TRANSFER + queue], req) < 0) {
+		queue = &vd->queues[VIRTIO_VCUDA_QUEUE_TRANSFER];
+		queue += vd->next_queue++ % (vd->num_queues - VIRTIO_VCUDA_QUEUE_TRANSFER);
+		if (vcuda_request_submit(queue, req) < 0) {
 			req->result = -ENODEV;
 			vcuda_chain_added(req);
 			vcuda_chain_done(req);

@@ -3,7 +3,7 @@
 #
 # Prints the figures of docs/performance.md, each beside its alternative, from one run:
 #
-#     scripts/bench.sh [calls] [device] [record] [analyze FILE]     (default: all but analyze)
+#     scripts/bench.sh [calls] [device] [record] [guest] [analyze FILE]     (default: all but analyze)
 #
 # The machine should be otherwise idle. Compare ratios, not times.
 set -euo pipefail
@@ -27,6 +27,29 @@ calls() {
 device() {
     say "The CPU device beside gcc -O3, one thread"
     cargo run --release --quiet -p vcuda-ptx --example bench
+}
+
+guest() {
+    say "From inside a virtual machine (QEMU, interpreted), beside TCP through its network device; all on one core"
+    eval "$(tests/toolchain.sh)"
+    "$NVCC" -O2 -std=c++17 -arch=compute_75 --cudart shared -o "$work/guest" bench/guest.cu
+    g++ -O2 -std=c++17 -pthread -o "$work/proxy" bench/proxy.cpp
+    "$vcuda" shims "$work/shims" >/dev/null
+    local kernel library daemon proxy
+    library=$(dirname "$vcuda")/libvcuda.so
+    kernel=$(scripts/vm/kernel.sh 6.1)
+    LD_LIBRARY_PATH=$work/shims scripts/vm/initramfs.sh "$work/initramfs" --kernel "$kernel" \
+        --module "$(scripts/vm/module.sh "$kernel")" "$library" "$work/guest" "$work/shims"
+    VCUDA_LOG=warn taskset -c 0 "$vcuda" serve --vhost-user "$work/vcuda.sock" &
+    daemon=$!
+    taskset -c 0 "$work/proxy" "$work/proxy.sock" >"$work/port" &
+    proxy=$!
+    while [ ! -S "$work/vcuda.sock" ] || [ ! -s "$work/port" ]; do sleep 0.1; done
+    taskset -c 0 scripts/vm/boot.sh debian --initramfs "$work/initramfs" --socket "$work/vcuda.sock" --network --memory 1024 \
+        --time 400 -- env LD_PRELOAD="$library" LD_LIBRARY_PATH="$work/shims" "$work/guest" 10.0.2.2 "$(cat "$work/port")" \
+        2>"$work/console" || tail -n 20 "$work/console"
+    kill "$daemon" "$proxy"
+    wait "$daemon" "$proxy" 2>/dev/null || true
 }
 
 median() { sort -n | awk '{ v[NR] = $1 } END { print v[int((NR + 1) / 2)] }'; }
@@ -60,10 +83,10 @@ analyze() {
         | awk '{ printf "medians: nm -D %.4f s, analyze %.4f s: %.2f of it\n", $1, $2, $2 / $1 }'
 }
 
-[ $# -gt 0 ] || set -- calls device record
+[ $# -gt 0 ] || set -- calls device record guest
 while [ $# -gt 0 ]; do
     case $1 in
-        calls | device | record) "$1" ;;
+        calls | device | record | guest) "$1" ;;
         analyze)
             shift
             analyze "${1:?analyze needs a file}"

@@ -28,22 +28,7 @@ wheels=(
 say() { echo "toolchain: $*" >&2; }
 die() { say "$*"; exit 1; }
 
-# install PACKAGE...: one apt-get call, as root or through sudo; the packages are only asked for when something is missing.
-install() {
-    command -v apt-get >/dev/null || die "please install: $* (this system has no apt-get, so it cannot be done for you)"
-    local as_root=()
-    if [ "$(id -u)" -ne 0 ]; then
-        command -v sudo >/dev/null || die "please install as root: apt-get install $*"
-        as_root=(sudo)
-    fi
-    say "installing $*"
-    local attempt=("${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "$@")
-    "${attempt[@]}" >&2 || { "${as_root[@]}" apt-get update >&2 && "${attempt[@]}" >&2; } || return 1
-}
-
-need() { # need COMMAND PACKAGE
-    command -v "$1" >/dev/null || install "$2" || die "'$1' is missing, and the package $2 could not be installed"
-}
+. "$repository/scripts/packages.sh"
 
 # install_nvcc FOLDER: unpacks the wheels beside FOLDER and moves them there whole, so that an interrupted run leaves
 # nothing that a later one would take for finished. The caller holds the lock.

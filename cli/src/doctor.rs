@@ -11,6 +11,7 @@ use anyhow::{Context, bail};
 use vcuda_api::Status;
 use vcuda_protocol::handshake::{Hello, Welcome};
 use vcuda_protocol::layout;
+use vcuda_transport::link::statistics;
 use vcuda_transport::{Memory, greet};
 
 use crate::{in_full, install};
@@ -40,7 +41,7 @@ pub fn doctor() -> anyhow::Result<ExitCode> {
     check("worker", worker());
     check("CPU device", Ok(processor()));
     check("NVIDIA device", Ok(nvidia()));
-    check("virtual device", Ok(virtual_device()));
+    check("virtual device", virtual_device());
     for (name, value) in std::env::vars().filter(|(name, _)| name.starts_with("VCUDA_")) {
         check("environment", Ok(format!("{name}={value}")));
     }
@@ -133,9 +134,20 @@ fn nvidia() -> String {
     }
 }
 
-fn virtual_device() -> String {
-    match Path::new("/dev/vcuda").exists() {
-        true => "/dev/vcuda is there; vcuda does not use it yet".into(),
-        false => "none".into(),
+fn virtual_device() -> anyhow::Result<String> {
+    let path = Path::new("/dev/vcuda");
+    if !path.exists() {
+        return Ok("none".into());
     }
+    let counted = statistics(path)?;
+    Ok(format!(
+        "{} works: {} requests, {} doorbells, {} sleeps, {} bytes transferred, {} of them copied by the kernel, {} pages pinned",
+        path.display(),
+        counted.requests,
+        counted.kicks,
+        counted.sleeps,
+        counted.bytes_transferred,
+        counted.bytes_copied,
+        counted.pages_pinned
+    ))
 }

@@ -20,7 +20,7 @@ use vmm_sys_util::event::{
     EventConsumer, EventFlag, EventNotifier, new_event_consumer_and_notifier,
 };
 
-use crate::chain::{self, Chain};
+use crate::chain::{self, Chain, Checked};
 use crate::device::{Device, EventQueue, Events};
 use crate::process::Launcher;
 use crate::queue::{Memory, Order, Used};
@@ -41,7 +41,7 @@ struct Queue {
 
 impl Queue {
     /// Takes the next chain that the driver made available.
-    fn next(&self, memory: &Memory) -> Option<(u16, (Chain, Result<(), chain::Reject>))> {
+    fn next(&self, memory: &Memory) -> Option<(u16, Checked)> {
         let vring = self.vring.get()?;
         let mut state = vring.get_mut();
         let queue = state.get_queue_mut();
@@ -156,13 +156,12 @@ impl VcudaBackend {
         self.device.reset();
     }
 
-    /// Executes all that is in a queue.
-    fn drain(&self, queue: &Arc<Queue>) {
-        if queue.index == QUEUE_EVENT {
-            return self.device.events().buffers_came();
-        }
+    /// Executes all that is in a queue. Says whether there was anything.
+    fn drain(&self, queue: &Arc<Queue>) -> bool {
         let memory = self.memory.memory();
+        let mut any = false;
         while let Some((head, chain)) = queue.next(&memory) {
+            any = true;
             let Some(order) = Order::take(queue.clone(), head, memory.clone(), chain) else {
                 continue;
             };
@@ -171,6 +170,7 @@ impl VcudaBackend {
                 _ => self.device.transfer(order),
             }
         }
+        any
     }
 }
 
@@ -198,6 +198,12 @@ impl VhostUserBackend for VcudaBackend {
             | VhostUserProtocolFeatures::CONFIG
             | VhostUserProtocolFeatures::BACKEND_REQ
             | VhostUserProtocolFeatures::REPLY_ACK
+    }
+
+    /// A driver begins. User-mode Linux does not say when it resets the device: what an earlier
+    /// driver had ends here.
+    fn acked_features(&self, _features: u64) {
+        self.device.reset();
     }
 
     fn set_event_idx(&self, enabled: bool) {
@@ -238,6 +244,7 @@ impl VhostUserBackend for VcudaBackend {
         if let Some(queue) = self.queues.get(index as usize) {
             queue.generation.fetch_add(1, Ordering::AcqRel);
         }
+        tracing::debug!("Queue {index} is stopped.");
         self.device.reset();
         Ok(())
     }
@@ -254,14 +261,27 @@ impl VhostUserBackend for VcudaBackend {
             return Ok(());
         };
         let _ = queue.vring.set(vring.clone());
+        if queue.index == QUEUE_EVENT {
+            // Its buffers stay until there are events.
+            self.device.events().buffers_came();
+            return Ok(());
+        }
         if !self.event_idx.load(Ordering::Relaxed) {
             self.drain(queue);
             return Ok(());
         }
+        let mut fruitless = 0;
         loop {
             vring.disable_notification().map_err(io::Error::other)?;
-            self.drain(queue);
+            let any = self.drain(queue);
             if !vring.enable_notification().map_err(io::Error::other)? {
+                return Ok(());
+            }
+            // A driver that announces chains which are none must not keep this thread busy: it
+            // has to kick again.
+            fruitless = if any { 0 } else { fruitless + 1 };
+            if fruitless > 1 {
+                tracing::warn!("Queue {} announces chains that are none.", queue.index);
                 return Ok(());
             }
         }

@@ -47,10 +47,13 @@ pub fn total(segments: &[Segment]) -> u64 {
     segments.iter().map(|segment| segment.len).sum()
 }
 
+/// A chain that was taken apart, and whether it keeps the rules.
+pub type Checked = (Chain, Result<(), Reject>);
+
 impl Chain {
     /// Takes a chain apart. What could be read of a refused one is not used; its writable part may
     /// still take a response.
-    pub fn new<M>(chain: DescriptorChain<M>) -> (Chain, Result<(), Reject>)
+    pub fn new<M>(chain: DescriptorChain<M>) -> Checked
     where
         M: Deref + Clone,
         M::Target: GuestMemory,

@@ -37,6 +37,7 @@ impl Events {
     }
 
     pub fn tell(&self, kind: u32, session: u32) {
+        tracing::trace!(session, kind, "An event.");
         let mut kept = self.kept.lock();
         if !kept.contains(&(kind, session)) {
             kept.push_back((kind, session));
@@ -131,9 +132,9 @@ impl Device {
         self.sessions.lock().by_id.get(&id).cloned()
     }
 
-    /// A driver begins: what an earlier one left is not its affair.
+    /// A driver asks whether this is the device that it knows, when it begins, and later whether it
+    /// is still there.
     fn hello(&self, order: Order) {
-        self.reset();
         let config = wire::config(self.queues);
         order.ticket.answer(Status::Ok, 0, 0, &config);
     }
@@ -169,6 +170,7 @@ impl Device {
 
     fn close(&self, order: Order) {
         let session = self.sessions.lock().by_id.remove(&order.request.session);
+        tracing::debug!(session = order.request.session, "A file is closed.");
         match session {
             Some(session) => session.close(Some(order.ticket)),
             None => order.ticket.refuse(Status::NoSession),

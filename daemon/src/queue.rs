@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use vm_memory::{GuestMemoryLoadGuard, GuestMemoryMmap};
 
-use crate::chain::{self, Chain, Reject, Segment};
+use crate::chain::{self, Checked, Reject, Segment};
 use crate::wire::{self, RESPONSE_LEN, Request, Status};
 
 /// The guest's memory as it was when a chain was taken.
@@ -47,7 +47,7 @@ impl Order {
         queue: Arc<dyn Used>,
         head: u16,
         memory: Memory,
-        (chain, checked): (Chain, Result<(), Reject>),
+        (chain, checked): Checked,
     ) -> Option<Order> {
         let room = chain.response();
         let refused = |reason: Reject| {
@@ -139,6 +139,9 @@ impl Ticket {
         self.open = false;
         if self.queue.generation() != self.generation {
             return;
+        }
+        if status != Status::Ok {
+            tracing::debug!("A request is answered with {status:?}.");
         }
         let response = wire::response(status, session, value);
         // The segments were found to be the guest's memory.

@@ -21,8 +21,8 @@ const DEPTH: usize = 2;
 
 const PAGE: u64 = 4096;
 
-/// Numbers of lent and registered memory.
-static NEXT: AtomicU64 = AtomicU64::new(1);
+/// Numbers of lent and registered memory. Smaller ones are those of the session's own memory.
+static NEXT: AtomicU64 = AtomicU64::new(1 << 48);
 
 fn number() -> u64 {
     NEXT.fetch_add(1, Ordering::Relaxed)
@@ -174,6 +174,9 @@ fn status(error: &std::io::Error) -> vcuda_protocol::Status {
         Some(libc::ENOMEM) => error::OUT_OF_MEMORY,
         Some(libc::EFAULT | libc::EINVAL) => error::INVALID_VALUE,
         Some(libc::EPIPE | libc::ENODEV) => error::DEVICES_UNAVAILABLE,
-        _ => error::UNKNOWN,
+        _ => {
+            vcuda_transport::say!("The vcuda driver failed: {error}.");
+            error::UNKNOWN
+        }
     }
 }

@@ -92,7 +92,11 @@ limited() {
     cat <"$runtime/output" &
     readers+=($!)
     exited=0
-    timeout --kill-after=5 "$limit" "$@" </dev/null >"$runtime/messages" 3>"$runtime/output" || exited=$?
+    timeout --kill-after=5 "$limit" "$@" </dev/null >"$runtime/messages" 3>"$runtime/output" &
+    guest=$!
+    # `timeout` has a process group of its own, and passes a signal on to all of it.
+    trap 'kill "$guest" 2>/dev/null; wait "$guest" || true; exit 130' INT TERM HUP
+    wait "$guest" || exited=$?
     wait "${readers[@]}"
 }
 
@@ -112,9 +116,10 @@ boot_qemu() { # QEMU... : the program and what tells it where its firmware is
     kernel=$("$folder/kernel.sh" "$series")
     initrd "console=/dev/ttyS1"
     [ -z "$kvm" ] || accelerator=(-accel kvm)
-    [ -z "$socket" ] || device+=(-chardev "socket,id=vcuda,path=$socket" -device "$device_model,chardev=vcuda")
+    [ -z "$socket" ] || device+=(-chardev "socket,id=vcuda,path=$socket$reconnect" -device "$device_model,chardev=vcuda")
     [ -z "$network" ] || device+=(-netdev user,id=net -device virtio-net-pci,netdev=net,romfile=)
-    limited "$@" -M q35 "${accelerator[@]}" -cpu max -smp "$cpus" -m "$memory" \
+    # When it interprets, QEMU 7.2 sometimes loses the flags of cmpxchg16b, of which the allocator of Linux 6.12 dies.
+    limited "$@" -M q35 "${accelerator[@]}" -cpu max,-cx16 -smp "$cpus" -m "$memory" \
         -object "memory-backend-memfd,id=memory,size=${memory}M,share=on" -numa node,memdev=memory \
         -kernel "$kernel/vmlinuz" -initrd "$runtime/initrd" -append "console=ttyS0 panic=-1 loglevel=5 $append" \
         -nodefaults -no-user-config -display none -no-reboot "${device[@]}" \
@@ -135,11 +140,13 @@ case $kind in
         # Of the virtio-fs device, only the queues are used: see the driver's parameter altid.
         device_model=vhost-user-fs-pci,tag=vcuda,num-request-queues=$((queues - 1)),queue-size=1024
         parameters="altid=26 $parameters"
+        reconnect=""
         need qemu-system-x86_64 qemu-system-x86
         boot_qemu qemu-system-x86_64
         ;;
     qemu)
         device_model=vhost-user-vcuda-pci,num-queues=$queues
+        reconnect=,reconnect-ms=200
         patched=$("$repository/qemu-patch/build.sh")
         boot_qemu "$patched/qemu-system-x86_64" -L "$patched"
         ;;

@@ -18,32 +18,7 @@ program=$(basename "$0" .sh)
 
 say() { echo "$program: $*" >&2; }
 die() { say "$*"; exit 1; }
-
-# install PACKAGE...: into the system, as root or through sudo.
-install() {
-    command -v apt-get >/dev/null || die "please install: $* (this system has no apt-get, so it cannot be done for you)"
-    local as_root=()
-    if [ "$(id -u)" -ne 0 ]; then
-        command -v sudo >/dev/null || die "please install as root: apt-get install $*"
-        as_root=(sudo)
-    fi
-    say "installing $*"
-    # Two scripts may come here at once: the second waits for the first one's apt-get.
-    local attempt=("${as_root[@]}" env -u APT_CONFIG DEBIAN_FRONTEND=noninteractive
-        apt-get -o DPkg::Lock::Timeout=600 install -y --no-install-recommends "$@")
-    "${attempt[@]}" >&2 || { "${as_root[@]}" env -u APT_CONFIG apt-get update >&2 && "${attempt[@]}" >&2; } \
-        || die "the packages $* could not be installed"
-}
-
-# need FILE_OR_COMMAND PACKAGE...: in pairs; what is missing is installed in one go.
-need() {
-    local missing=()
-    while [ $# -gt 0 ]; do
-        [ -e "$1" ] || command -v "$1" >/dev/null || missing+=("$2")
-        shift 2
-    done
-    [ ${#missing[@]} -eq 0 ] || install "${missing[@]}"
-}
+. "$repository/scripts/packages.sh"
 
 # key FILE...: a short hash of what the files hold. The result of a script lies in a folder with that name, so that it is
 # made again when the script or one of its inputs changes, and never otherwise.

@@ -40,7 +40,7 @@ fetch() {
     done
     # What initramfs.sh takes from there; the others are 100 MB.
     find modules/kernel -name '*.ko*' ! -path '*/virtio/*' ! -name 'virtio_net.*' ! -name '*failover.*' -delete
-    find modules -type d -empty -delete
+    find modules \( -type l -o -type d -empty \) -delete
     # The headers find linux-kbuild as ../../lib, and name their common part by its absolute path.
     mkdir lib
     mv root/usr/src src

@@ -22,6 +22,28 @@ case $variant in
     *) die "there is no variant '$variant'; there are fast and debug" ;;
 esac
 
+# fetch_sources: to build/.
+fetch_sources() {
+    say "downloading the kernel's sources (138 MB)"
+    fetch_debs linux-source-6.1
+    dpkg-deb --fsys-tarfile linux-source-6.1_*.deb | tar -xf - --wildcards './usr/src/linux-source-6.1.tar.xz'
+    dpkg-deb -f linux-source-6.1_*.deb Version >version
+    rm linux-source-6.1_*.deb
+    say "unpacking them"
+    mkdir build
+    # Of what is not built, only the Kconfig files and makefiles matter.
+    local left_out=('*/Documentation/*/*' '*/sound/*.[ch]' '*/tools/testing/*' '*/samples/*.[ch]') name
+    for name in alpha arc arm arm64 csky hexagon ia64 loongarch m68k microblaze mips nios2 openrisc parisc powerpc riscv s390 \
+        sh sparc xtensa; do
+        left_out+=("*/arch/$name/*.[chS]" "*/arch/$name/*.dts*")
+    done
+    for name in clk comedi crypto gpu hwmon iio infiniband isdn media mtd net/ethernet net/wireless pinctrl scsi staging target; do
+        left_out+=("*/drivers/$name/*.[ch]")
+    done
+    tar -C build --strip-components=1 "${left_out[@]/#/--exclude=}" -xf usr/src/linux-source-6.1.tar.xz
+    rm -rf usr
+}
+
 # mend SOURCE: places in which User-mode Linux 6.1 does not fit.
 mend() {
     # It announces the vhost-user memory table with the size of all regions that one could hold, and sends fewer; rust-vmm
@@ -31,15 +53,16 @@ mend() {
     # The registers of a process are kept in a buffer of 2.5 KiB; a processor with AMX has 11 KiB of them.
     mend_line "$1/arch/x86/um/user-offsets.c" HOST_FP_SIZE \
         's/DEFINE_LONGS(HOST_FP_SIZE, .*/DEFINE_LONGS(HOST_FP_SIZE, 11264);/'
-    # It goes through a process's areas without the lock for that, which lockdep reports at the first fork.
+    # It goes through a process's areas without protection, which lockdep reports at the first fork. The scheduler holds its
+    # lock there, so that only a lock that nothing waits for will do.
     mend_line "$1/arch/um/kernel/tlb.c" 'void force_flush_all' \
-        's/^\tfor_each_vma/\tmmap_read_lock(mm);\n&/; s/^\t\tfix_range.*;$/&\n\tmmap_read_unlock(mm);/'
+        's/^\tfor_each_vma/\trcu_read_lock();\n&/; s/^\t\tfix_range.*;$/&\n\trcu_read_unlock();/'
 }
 
-mend_line() { # FILE TEXT SED
+mend_line() { # FILE TEXT SED: in the lines from the text to the end of its function
     local before
     before=$(cksum "$1")
-    sed -i "/$2/,/^}/ $3" "$1"
+    sed -i "/$2/,/^}/ { $3; }" "$1"
     [ "$(cksum "$1")" != "$before" ] || die "$1 is not as this script expects it; nothing was changed at '$2'"
 }
 
@@ -82,17 +105,7 @@ if [ ! -x "$destination/linux" ]; then
     start_work "$destination"
     cd "$work"
     private_apt
-    say "downloading the kernel's sources (138 MB)"
-    fetch_debs linux-source-6.1
-    dpkg-deb --fsys-tarfile linux-source-6.1_*.deb | tar -xf - --wildcards './usr/src/linux-source-6.1.tar.xz'
-    dpkg-deb -f linux-source-6.1_*.deb Version >version
-    rm linux-source-6.1_*.deb
-    say "unpacking them"
-    mkdir build
-    # Of drivers that are not built, only the Kconfig files matter.
-    tar -C build --strip-components=1 --exclude='*/Documentation/*/*' --exclude='*/drivers/gpu/*.[ch]' \
-        --exclude='*/drivers/net/*/*.[ch]' --exclude='*/sound/*.[ch]' -xf usr/src/linux-source-6.1.tar.xz
-    rm -rf usr
+    fetch_sources
     mend build
     cat "${fragments[@]}" >fragment.config
     say "compiling User-mode Linux ($variant)"

@@ -12,6 +12,7 @@
 //! result.expect_pass("vector_add");
 //! ```
 
+pub mod machine;
 pub mod trace;
 
 use std::ffi::OsStr;
@@ -292,6 +293,19 @@ impl Running {
     pub fn interrupt(&self) {
         // SAFETY: kill takes no pointers. The group is the child's own, which has not been waited for.
         unsafe { libc::kill(-(self.id() as libc::pid_t), libc::SIGINT) };
+    }
+
+    /// `kill -9` of the process and all that it started, wherever they went.
+    pub fn kill_all(self) {
+        let mark = format!("{MARK}={}", self.mark);
+        let processes = std::fs::read_dir("/proc").expect("there is /proc");
+        for id in processes.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()) {
+            let environment = std::fs::read(format!("/proc/{id}/environ")).unwrap_or_default();
+            if environment.split(|&b| b == 0).any(|v| v == mark.as_bytes()) {
+                // SAFETY: kill takes no pointers; the process is one that this run started.
+                unsafe { libc::kill(id, libc::SIGKILL) };
+            }
+        }
     }
 
     /// The workers that serve this process and its descendants.

@@ -22,6 +22,9 @@ use super::{CALL_SLOTS, Order, Session, SlotPool, process, staging, worker};
 /// return, and like no device address.
 const WINDOW_BASE: u64 = 0x2000_0000_0000;
 const WINDOW_STEP: u64 = 0x0100_0000_0000;
+/// For kernels whose processes have 39 bits of addresses, as User-mode Linux.
+const LOW_BASE: u64 = 0x20_0000_0000;
+const LOW_STEP: u64 = 0x10_0000_0000;
 /// Address space, not memory: pages come into being when they are touched. The smaller sizes are
 /// for processes whose address space is limited.
 const WINDOW_LENS: [u64; 3] = [64 << 30, 4 << 30, layout::STAGING_LEN + (256 << 20)];
@@ -253,7 +256,9 @@ fn mark(control: &SharedMemory) {
 }
 
 fn window_bases() -> impl Iterator<Item = u64> {
-    (0..16).map(|step| WINDOW_BASE + step * WINDOW_STEP)
+    let high = (0..16).map(|step| WINDOW_BASE + step * WINDOW_STEP);
+    let low = (0..3).map(|step| LOW_BASE + step * LOW_STEP);
+    high.chain(low)
 }
 
 fn make_window() -> Result<(Memory, Mapping), StartError> {

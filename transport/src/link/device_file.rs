@@ -109,29 +109,7 @@ impl DeviceFile {
         window_len: u64,
         bases: impl Iterator<Item = u64>,
     ) -> Result<DeviceFile, DeviceFileError> {
-        let file = File::options()
-            .read(true)
-            .write(true)
-            .custom_flags(libc::O_CLOEXEC)
-            .open(path)
-            .map_err(|source| DeviceFileError::Open {
-                path: path.into(),
-                source,
-            })?;
-        let mut info = uapi::Info::default();
-        // SAFETY: the request fills an Info.
-        unsafe { ioctl(&file, uapi::INFO, &raw mut info) }.map_err(|source| {
-            DeviceFileError::NotOurs {
-                path: path.into(),
-                source,
-            }
-        })?;
-        if info.version != uapi::VERSION {
-            return Err(DeviceFileError::Version {
-                path: path.into(),
-                found: info.version,
-            });
-        }
+        let (file, info) = open(path)?;
         let driver = |what| move |source| DeviceFileError::Driver { what, source };
         let window = reserve(window_len, bases).map_err(driver("reserve the window"))?;
         let offset = create(&file, CONTROL, CONTROL_LEN as u64, uapi::MEMORY_CONTROL, 0)
@@ -188,6 +166,48 @@ impl DeviceFile {
         answer.truncate(start.answer_len as usize);
         Ok(guest::decode_welcome(&answer)?)
     }
+}
+
+/// Opens the device, and sees that its driver is one that this library knows.
+fn open(path: &Path) -> Result<(File, uapi::Info), DeviceFileError> {
+    let file = File::options()
+        .read(true)
+        .write(true)
+        .custom_flags(libc::O_CLOEXEC)
+        .open(path)
+        .map_err(|source| DeviceFileError::Open {
+            path: path.into(),
+            source,
+        })?;
+    let mut info = uapi::Info::default();
+    // SAFETY: the request fills an Info.
+    unsafe { ioctl(&file, uapi::INFO, &raw mut info) }.map_err(|source| {
+        DeviceFileError::NotOurs {
+            path: path.into(),
+            source,
+        }
+    })?;
+    if info.version != uapi::VERSION {
+        return Err(DeviceFileError::Version {
+            path: path.into(),
+            found: info.version,
+        });
+    }
+    Ok((file, info))
+}
+
+/// What the driver has counted.
+pub fn statistics(path: &Path) -> Result<uapi::Statistics, DeviceFileError> {
+    let (file, _) = open(path)?;
+    let mut statistics = uapi::Statistics::default();
+    // SAFETY: the request fills a Statistics.
+    unsafe { ioctl(&file, uapi::STATISTICS, &raw mut statistics) }.map_err(|source| {
+        DeviceFileError::Driver {
+            what: "say what it has counted",
+            source,
+        }
+    })?;
+    Ok(statistics)
 }
 
 /// Makes memory; gives the offset by which it is mapped.

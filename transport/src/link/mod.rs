@@ -10,8 +10,9 @@ use std::os::fd::RawFd;
 
 use vcuda_protocol::notify::Notify;
 
-pub use device_file::{DeviceFile, DeviceFileError};
+pub use device_file::{DeviceFile, DeviceFileError, statistics};
 pub use local::LocalLink;
+pub use uapi::Statistics;
 
 /// How a client and its worker wake each other and share memory.
 pub trait Link: Notify {

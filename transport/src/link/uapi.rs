@@ -71,6 +71,27 @@ pub struct Wait {
     pub timeout_ns: u64,
 }
 
+/// Counted since the device appeared, over all sessions.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Statistics {
+    /// Descriptor chains given to the device.
+    pub requests: u64,
+    /// Doorbells rung.
+    pub kicks: u64,
+    pub events: u64,
+    /// Times that a program slept until an event.
+    pub sleeps: u64,
+    /// Bytes that went between a program's own memory and the device.
+    pub bytes_transferred: u64,
+    /// Bytes of those that the kernel copied itself.
+    pub bytes_copied: u64,
+    /// Pages that are pinned at present.
+    pub pages_pinned: u64,
+    /// Sessions at present.
+    pub sessions: u64,
+}
+
 const TYPE: u32 = b'V' as u32;
 
 pub const INFO: Ioctl = _IOR::<Info>(TYPE, 0x00);
@@ -81,6 +102,7 @@ pub const MEMORY_DESTROY: Ioctl = _IOW::<u64>(TYPE, 0x04);
 pub const TRANSFER_SUBMIT: Ioctl = _IOW::<Transfer>(TYPE, 0x05);
 pub const TRANSFER_WAIT: Ioctl = _IOW::<u64>(TYPE, 0x06);
 pub const KICK: Ioctl = _IO(TYPE, 0x07);
+pub const STATISTICS: Ioctl = _IOR::<Statistics>(TYPE, 0x09);
 pub const WAIT: Ioctl = _IOW::<Wait>(TYPE, 0x08);
 
 #[cfg(test)]
@@ -104,6 +126,7 @@ mod tests {
             ("TRANSFER_WAIT", TRANSFER_WAIT),
             ("KICK", KICK),
             ("WAIT", WAIT),
+            ("STATISTICS", STATISTICS),
         ];
         let mut program = format!("#include <stddef.h>\n#include \"{header}\"\n");
         for (name, number) in ours {
@@ -127,6 +150,10 @@ mod tests {
             (
                 "vcuda_transfer, direction",
                 std::mem::offset_of!(Transfer, direction),
+            ),
+            (
+                "vcuda_statistics, bytes_copied",
+                std::mem::offset_of!(Statistics, bytes_copied),
             ),
             (
                 "vcuda_wait, timeout_ns",

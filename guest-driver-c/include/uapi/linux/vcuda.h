@@ -8,7 +8,10 @@
  *
  * Errors that every ioctl may return: EINVAL (unknown flag, reserved field not zero, or a value out
  * of range), EFAULT, EINTR, ENODEV (the device is gone), EPIPE (the session has ended), ENOTTY
- * (unknown ioctl). poll() reports EPOLLHUP once the session or the device is gone.
+ * (unknown ioctl), EPERM (another process than the one that opened the file), EIO (an answer of the
+ * device that makes no sense). ENOMEM: memory is short, or a limit is reached. EEXIST: the id is in
+ * use. ENOENT: there is no such id. EBUSY: the memory is just being made or destroyed.
+ * poll() reports EPOLLHUP once the session or the device is gone.
  */
 #ifndef _UAPI_LINUX_VCUDA_H
 #define _UAPI_LINUX_VCUDA_H
@@ -24,7 +27,7 @@
 struct vcuda_info {
 	__u32 version;		/* VCUDA_UAPI_VERSION of the driver */
 	__u32 session;
-	__u64 max_memory;	/* bytes that this file may create and register */
+	__u64 max_memory;	/* bytes that this file may create, register and transfer at once */
 	__u64 max_transfer;	/* bytes of one transfer */
 	__u64 reserved[5];
 };

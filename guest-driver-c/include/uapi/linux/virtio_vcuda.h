@@ -71,7 +71,8 @@ enum virtio_vcuda_op {
 	 * Transfer queues. The bytes from `offset` on of transfer `id` of `len` bytes. They are
 	 * brought along (TO_DEVICE) or asked for (FROM_DEVICE), and are read and written in place.
 	 * The device keeps the chain until the copy command that names the transfer has been
-	 * executed, or the session has ended.
+	 * executed, or the session has ended. It may see the command before it sees all chains of
+	 * the transfer, which are in the queues by then.
 	 */
 	VIRTIO_VCUDA_OP_TRANSFER = 8,
 };
