@@ -14,7 +14,7 @@ use vcuda_protocol::{Command, DeviceInfo, Reply, Status};
 
 use crate::memory::DeviceMemory;
 use crate::session::{self, Session};
-use crate::{Result, error, modules, streams, thread};
+use crate::{Result, arrays, error, modules, streams, thread};
 
 /// A device that CUDA_VISIBLE_DEVICES lets the program see.
 pub(crate) struct Device {
@@ -290,6 +290,7 @@ fn clear(device: &Device) -> Result<()> {
         device: device.wire,
     })?;
     device.memory.clear();
+    arrays::forget(device);
     modules::forget(device);
     streams::forget(device);
     Ok(())

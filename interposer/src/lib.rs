@@ -12,6 +12,7 @@
 //! else; what is not implemented is a loud stub ([`stubs`]).
 
 mod abi;
+mod arrays;
 mod contexts;
 mod copy;
 mod driver;

@@ -3,7 +3,8 @@
 //! is on the bus.
 
 use crate::contexts::{self, Device};
-use crate::{Result, error};
+use crate::{Result, error, session};
+use vcuda_protocol::Command;
 
 /// The highest `CUdevice_attribute` of CUDA 13.0.
 const LAST_ATTRIBUTE: u32 = 147;
@@ -31,6 +32,7 @@ const LIMITS: [Option<u64>; 10] = [
     None,
 ];
 const STACK_SIZE: u32 = 0;
+const HEAP_SIZE: u32 = 2;
 /// Stacks are multiples of this.
 const STACK_ALIGN: u64 = 16;
 
@@ -68,6 +70,12 @@ pub(crate) fn set_limit(device: &Device, limit: u32, value: u64) -> Result<()> {
         _ => Some(value),
     };
     let value = value.ok_or(error::INVALID_VALUE)?;
+    if limit == HEAP_SIZE {
+        session::get()?.post(&Command::KernelHeap {
+            device: device.wire,
+            size: value,
+        })?;
+    }
     let mut state = device.state.lock();
     state.limits.retain(|&(number, _)| number != limit);
     state.limits.push((limit, value));

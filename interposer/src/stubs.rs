@@ -40,16 +40,6 @@ struct Address(*const c_void);
 // SAFETY: the address of code, which never changes and is not read through this pointer.
 unsafe impl Sync for Address {}
 
-/// `struct cudaChannelFormatDesc` (CUDA Runtime API, section 7.1).
-#[repr(C)]
-struct ChannelFormatDesc {
-    bits: [i32; 4],
-    kind: i32,
-}
-
-/// `cudaChannelFormatKindNone`: nothing that takes a description accepts it.
-const KIND_NONE: i32 = 3;
-
 /// Says, at the first call of the function, that there is only a stub of it.
 #[cold]
 fn not_implemented(id: FunctionId, said: &AtomicBool) {
@@ -95,12 +85,6 @@ macro_rules! stub {
     };
     ($name:ident returns flag) => {
         stub!($name, std::ffi::c_char, |_| 0);
-    };
-    ($name:ident returns channel) => {
-        stub!($name, ChannelFormatDesc, |_| ChannelFormatDesc {
-            bits: [0; 4],
-            kind: KIND_NONE
-        });
     };
     ($name:ident, $type:ty, $result:expr) => {
         #[unsafe(no_mangle)]

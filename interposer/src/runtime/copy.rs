@@ -5,9 +5,10 @@ use vcuda_protocol::Pitch;
 
 use super::memory::{Extent, PitchedPtr};
 use crate::abi::In;
+use crate::arrays::Array;
 use crate::copy::{Direction, Side, copy, fill};
 use crate::entry::export;
-use crate::{Result, contexts, error, streams};
+use crate::{Result, arrays, contexts, error, streams};
 
 /// The null stream, in functions that take no stream.
 const DEFAULT: u64 = 0;
@@ -118,20 +119,42 @@ fn corner(memory: PitchedPtr, pos: Pos, extent: Extent) -> Result<Side> {
     Ok(Side { address, pitch })
 }
 
+/// A side of a box: pitched memory, or an array where there is one.
+fn cuboid_side(
+    array: Option<&Array>,
+    memory: PitchedPtr,
+    pos: Pos,
+    extent: Extent,
+    bytes: Extent,
+) -> Result<Side> {
+    match array {
+        Some(array) => super::texture::corner(array, [pos.x, pos.y, pos.z], extent),
+        None => corner(memory, pos, bytes),
+    }
+}
+
 fn cuboid(parameters: In<Memcpy3D>, stream: u64, asynchronous: bool) -> Result<()> {
     let p = parameters.get()?;
     let direction = Direction::from_kind(p.kind)?;
     let stream = streams::resolve(stream)?;
-    if p.src_array != 0 || p.dst_array != 0 {
-        // No array can have been created.
-        return Err(error::INVALID_VALUE);
-    }
+    let array = |handle: u64| match handle {
+        0 => Ok(None),
+        handle => arrays::find(handle, false).map(Some),
+    };
+    let (to, from) = (array(p.dst_array)?, array(p.src_array)?);
     if p.extent.width == 0 || p.extent.height == 0 || p.extent.depth == 0 {
         return Ok(());
     }
-    let dst = corner(p.dst, p.dst_pos, p.extent)?;
-    let src = corner(p.src, p.src_pos, p.extent)?;
-    copy(stream, dst, src, p.extent.into(), direction, asynchronous)
+    // With an array, the extent counts its texels (CUDA Runtime API, cudaMemcpy3D).
+    let texel = match from.as_ref().or(to.as_ref()) {
+        Some(array) => array.format.bytes()? as usize,
+        None => 1,
+    };
+    let width = p.extent.width.checked_mul(texel).ok_or(error::INVALID_VALUE)?;
+    let bytes = Extent { width, ..p.extent };
+    let dst = cuboid_side(to.as_deref(), p.dst, p.dst_pos, p.extent, bytes)?;
+    let src = cuboid_side(from.as_deref(), p.src, p.src_pos, p.extent, bytes)?;
+    copy(stream, dst, src, bytes.into(), direction, asynchronous)
 }
 
 /// Copies between devices, which their numbers and the addresses both name.

@@ -22,3 +22,4 @@ mod properties;
 mod registration;
 mod stream;
 mod symbols;
+mod texture;

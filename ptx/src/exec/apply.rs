@@ -8,15 +8,16 @@ use super::isa::handlers;
 
 /// An operation on up to three operands, zero-extended to 64 bits, with a constant of its own: what
 /// modifiers there are. Only the bits of the result's width count.
-pub(crate) type Function = fn(u32, [u64; 3]) -> u64;
+pub(crate) type Function = fn(u64, [u64; 3]) -> u64;
 
 /// `Inst::aux` of a function.
 pub(crate) fn aux(function: Function) -> u64 {
     function as *const () as usize as u64
 }
 
-/// `Inst::imm` of the widths of the result and of the operands, and the constant.
-pub(crate) fn imm(widths: [Width; 4], constant: u32) -> i64 {
+/// `Inst::imm` of the widths of the result and of the operands, and the constant of up to 48 bits.
+pub(crate) fn imm(widths: [Width; 4], constant: u64) -> i64 {
+    debug_assert!(constant < 1 << 48);
     let code = |width| match width {
         Width::Predicate => 0,
         Width::Half => 1,
@@ -27,7 +28,7 @@ pub(crate) fn imm(widths: [Width; 4], constant: u32) -> i64 {
         .into_iter()
         .rev()
         .fold(0, |all, width| all << 4 | code(width));
-    (u64::from(constant) << 32 | widths) as i64
+    (constant << 16 | widths) as i64
 }
 
 /// # Safety
@@ -54,7 +55,7 @@ unsafe fn apply_body<const AVX: bool>(cx: &mut Context<'_>, inst: &Inst, mask: u
             inst.aux as usize,
         ))
     };
-    let constant = (inst.imm >> 32) as u32;
+    let constant = inst.imm as u64 >> 16;
     let code = |i: usize| inst.imm >> (4 * i) & 15;
     let mut left = mask;
     let mut bits = 0;

@@ -124,7 +124,7 @@ unsafe fn barrier_body<const AVX: bool>(cx: &mut Context<'_>, inst: &Inst, mask:
 }
 
 /// `mbarrier.pending_count`: row 0 the count, row 1 the token.
-pub(crate) fn pending_count(_: u32, [token, ..]: [u64; 3]) -> u64 {
+pub(crate) fn pending_count(_: u64, [token, ..]: [u64; 3]) -> u64 {
     pending(token)
 }
 

@@ -26,6 +26,7 @@ pub(crate) mod matrix;
 pub(crate) mod mbarrier;
 mod printf;
 pub(crate) mod special;
+pub(crate) mod stack;
 pub(crate) mod system;
 pub(crate) mod texture;
 pub(crate) mod value;

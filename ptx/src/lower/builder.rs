@@ -147,6 +147,8 @@ pub(crate) struct Builder<'a> {
     pub returned: Vec<(Type, Row, i64)>,
     /// Virtual registers that always hold the same as a row that never changes.
     pub aliases: Vec<Option<Row>>,
+    /// Where in the frame `alloca` takes memory, and the register that says how much is used.
+    pub stack: Option<(u64, Row)>,
     /// Number of the function in `Shared::marks`.
     pub number: usize,
 }
@@ -299,24 +301,58 @@ impl<'a> Builder<'a> {
     pub fn apply(
         &mut self,
         function: apply::Function,
-        constant: u32,
+        constant: u64,
         (d, width): (&Operand, Width),
         operands: &[(&Operand, Width)],
     ) -> Result<(), Refusal> {
-        let mut rows = [Row::NONE; 4];
+        let sources = self.sources(operands)?;
+        let d = self.destination(d, width)?;
+        self.apply_rows(function, constant, d, width, &sources);
+        Ok(())
+    }
+
+    /// The same, with a result of its own.
+    pub fn apply_to_new(
+        &mut self,
+        function: apply::Function,
+        constant: u64,
+        width: Width,
+        operands: &[(&Operand, Width)],
+    ) -> Result<Row, Refusal> {
+        let sources = self.sources(operands)?;
+        let d = self.new_register(width)?;
+        self.unguarded(|b| b.apply_rows(function, constant, d, width, &sources));
+        Ok(d)
+    }
+
+    fn sources(&mut self, operands: &[(&Operand, Width)]) -> Result<Vec<(Row, Width)>, Refusal> {
+        let mut sources = Vec::with_capacity(operands.len());
+        for &(operand, width) in operands {
+            sources.push((self.source(operand, width)?, width));
+        }
+        Ok(sources)
+    }
+
+    /// The same on rows, of which there is at least one.
+    pub fn apply_rows(
+        &mut self,
+        function: apply::Function,
+        constant: u64,
+        d: Row,
+        width: Width,
+        sources: &[(Row, Width)],
+    ) {
+        let mut rows = [d; 4];
         let mut widths = [width; 4];
-        for (i, &(operand, width)) in operands.iter().take(3).enumerate() {
-            rows[i + 1] = self.source(operand, width)?;
-            widths[i + 1] = width;
+        for i in 1..4 {
+            let source = sources.get(i - 1).or(sources.first());
+            if let Some(&(row, width)) = source {
+                (rows[i], widths[i]) = (row, width);
+            }
         }
-        for i in operands.len() + 1..4 {
-            (rows[i], widths[i]) = (rows[1], widths[1]);
-        }
-        rows[0] = self.destination(d, width)?;
         let run = apply::apply(self.lanes);
         let (imm, aux) = (apply::imm(widths, constant), apply::aux(function));
         self.emit(run, &rows, &[0], imm, aux).pure = true;
-        Ok(())
     }
 
     /// Emits a copy between rows of a width.

@@ -5,13 +5,14 @@ use super::Refusal;
 use super::builder::Builder;
 use super::form::{Form, Modifier};
 use super::integer::{self, only_type, pick3, tests};
+use super::packed;
 use crate::exec::Lanes;
 use crate::exec::code::{Handler, Row, Width};
 use crate::exec::lanes::{self, Op1, Test, ops, setp as bits};
 use crate::numeric::{decode_bfloat, decode_half, flush32};
 use crate::parse::ast::Operand;
 use crate::parse::ast::Type::{
-    self, B16, B32, B64, Bf16, F16, F32, F64, S16, S32, S64, U16, U32, U64,
+    self, B16, B32, B64, Bf16, Bf16x2, F16, F16x2, F32, F64, S16, S32, S64, U16, U32, U64,
 };
 
 tests! {
@@ -231,6 +232,10 @@ pub(crate) fn setp(b: &mut Builder<'_>, form: &Form, operands: &[Operand]) -> Re
     let (d, sources) = operands
         .split_first()
         .ok_or(Refusal::invalid("another number of operands"))?;
+    if let (F16x2 | Bf16x2, Operand::Pair(p, q)) = (ty, d) {
+        let results = [&Operand::Name(*p), &Operand::Name(*q)];
+        return packed::compare_pairs(b, form, ty == Bf16x2, results, sources);
+    }
     let (run, mut rows, mut aux) = comparison(b, form, ty, sources, None)?;
     if let Operand::Pair(p, q) = d {
         rows[0] = b.destination(&Operand::Name(*p), Width::Predicate)?;
@@ -251,14 +256,37 @@ pub(crate) fn set(b: &mut Builder<'_>, form: &Form, operands: &[Operand]) -> Res
     let (d, sources) = operands
         .split_first()
         .ok_or(Refusal::invalid("another number of operands"))?;
+    let yes = match result {
+        F32 => 1f32.to_bits(),
+        F16 => 0x3c00,
+        Bf16 => 0x3f80,
+        F16x2 => 0x3c00_3c00,
+        Bf16x2 => 0x3f80_3f80,
+        U16 | S16 => 0xffff,
+        _ => u32::MAX,
+    };
+    if matches!(ty, F16x2 | Bf16x2) {
+        return packed::set_pairs(b, form, ty == Bf16x2, yes, d, sources);
+    }
+    if Builder::type_width(result) == Width::Half {
+        let (run, mut rows, aux) = comparison(b, form, ty, sources, None)?;
+        let holds = b.new_register(Width::Predicate)?;
+        rows[0] = holds;
+        b.unguarded(|b| {
+            b.emit(run, &rows, &[0], 0, aux);
+        });
+        let (yes, no) = (
+            b.constant(Width::Half, yes.into())?,
+            b.constant(Width::Half, 0)?,
+        );
+        let d = b.destination(d, Width::Half)?;
+        let run = lanes::select::<u16>(b.lanes);
+        b.emit(run, &[d, yes, no, holds], &[0], 0, 0);
+        return Ok(());
+    }
     let (run, mut rows, aux) = comparison(b, form, ty, sources, Some(result))?;
     rows[0] = b.destination(d, Builder::type_width(result))?;
-    let yes = if result == F32 {
-        u64::from(1f32.to_bits())
-    } else {
-        u64::from(u32::MAX)
-    };
-    b.emit(run, &rows, &[0], aux as i64, yes);
+    b.emit(run, &rows, &[0], aux as i64, yes.into());
     Ok(())
 }
 
@@ -294,8 +322,25 @@ pub(crate) fn slct(b: &mut Builder<'_>, form: &Form, operands: &[Operand]) -> Re
             pick3!(rare b, ty, operands; B16 | U16 | S16 => integer::SlctS16, B32 | U32 | S32 | F32 => integer::SlctS32,
             B64 | U64 | S64 | F64 => integer::SlctS64,)
         }
-        // Flushing a subnormal number does not change its sign, but -0 counts as not negative.
-        F32 if !flush => pick3!(rare b, ty, operands; B16 | U16 | S16 => integer::SlctF16,
+        F32 if flush => {
+            // A subnormal number becomes a zero, which counts as not negative.
+            let [d, x, y, c] = operands else {
+                return Err(Refusal::invalid("another number of operands"));
+            };
+            let width = Builder::type_width(ty);
+            let run = match width {
+                Width::Half => lanes::rare3::<integer::SlctF16>(b.lanes),
+                Width::Word => lanes::rare3::<integer::SlctF32>(b.lanes),
+                Width::Double => lanes::rare3::<integer::SlctF64>(b.lanes),
+                _ => return Err(Refusal::Unsupported),
+            };
+            let (x, y) = (b.source(x, width)?, b.source(y, width)?);
+            let c = compared(b, form, F32, c)?;
+            let d = b.destination(d, width)?;
+            b.emit(run, &[d, x, y, c], &[0], 0, 0);
+            Ok(())
+        }
+        F32 => pick3!(rare b, ty, operands; B16 | U16 | S16 => integer::SlctF16,
             B32 | U32 | S32 | F32 => integer::SlctF32, B64 | U64 | S64 | F64 => integer::SlctF64,),
         _ => Err(Refusal::Unsupported),
     }
@@ -433,6 +478,9 @@ fn unpack(
 }
 
 pub(crate) fn lop3(b: &mut Builder<'_>, form: &Form, operands: &[Operand]) -> Result<(), Refusal> {
+    if form.modifiers != 0 {
+        return super::rare::lop3_and_test(b, form, operands);
+    }
     let [d, x, y, z, Operand::Int(table)] = operands else {
         return Err(Refusal::Unsupported);
     };

@@ -190,6 +190,9 @@ fn integral_rounding(form: &Form) -> Option<u8> {
 }
 
 pub(crate) fn cvt(b: &mut Builder<'_>, form: &Form, operands: &[Operand]) -> Result<(), Refusal> {
+    if form.says("pack") {
+        return super::rare::pack(b, form, operands);
+    }
     if let [d, x, y] = operands {
         return packed(b, form, d, x, y);
     }
@@ -260,8 +263,21 @@ pub(crate) fn cvt(b: &mut Builder<'_>, form: &Form, operands: &[Operand]) -> Res
         } else {
             rounding(form)
         };
-        if from != F32 || form.has(Modifier::Relu) || form.has(Modifier::Satfinite) {
+        if from != F32 || form.has(Modifier::Relu) {
             return Err(Refusal::Unsupported);
+        }
+        if form.has(Modifier::Satfinite) {
+            // Out of range is what rounds to infinity, and infinity.
+            let wide = step(b, lanes::rare1::<WidenF32<false>>(b.lanes), source)?;
+            let value = super::rare::finite(b, wide, LARGEST_TF32)?;
+            let narrow = b.new_register(Width::Word)?;
+            let run = by_mode!(NEAREST, b.lanes, NarrowF32, false);
+            b.unguarded(|b| {
+                b.emit(run, &[narrow, value], &[0], 0, 0);
+            });
+            let run = by_mode!(mode, b.lanes, NarrowTf32);
+            b.emit(run, &[d, narrow], &[0], 0, 0);
+            return Ok(());
         }
         let run = by_mode!(mode, b.lanes, NarrowTf32);
         b.emit(run, &[d, source], &[0], 0, 0);
@@ -392,7 +408,7 @@ fn second_step(
                 value = step(b, lanes::rare1::<Relu>(lanes), value)?;
             }
             if form.has(Modifier::Satfinite) {
-                return Err(Refusal::Unsupported);
+                value = super::rare::finite(b, value, largest(to)?)?;
             }
             Ok((value, true))
         }
@@ -422,7 +438,7 @@ fn packed(
     y: &Operand,
 ) -> Result<(), Refusal> {
     if form.has(Modifier::Satfinite) {
-        return Err(Refusal::Unsupported);
+        return packed_finite(b, form, [d, x, y]);
     }
     let truncate = form.has(Modifier::Rz);
     match (&form.types[..], truncate, form.has(Modifier::Relu)) {
@@ -436,4 +452,47 @@ fn packed(
         ([Bf16x2, F32], true, true) => b.rare2::<Bf16x2FromF32<ZERO, true>>(d, x, y),
         _ => Err(Refusal::Unsupported),
     }
+}
+
+/// The largest numbers of small formats.
+const LARGEST_TF32: f64 = f32::from_bits(0x7f7f_e000) as f64;
+
+fn largest(to: Type) -> Result<f64, Refusal> {
+    match to {
+        F16 | F16x2 => Ok(65504.0),
+        Bf16 | Bf16x2 => Ok(f32::from_bits(0x7f7f_0000).into()),
+        _ => Err(Refusal::Unsupported),
+    }
+}
+
+/// The same with `.satfinite`: flags are 1 for `.rz`, 2 for `.relu` and 4 for bfloats.
+fn packed_finite(
+    b: &mut Builder<'_>,
+    form: &Form,
+    [d, x, y]: [&Operand; 3],
+) -> Result<(), Refusal> {
+    let flags = match form.types[..] {
+        [F16x2, F32] => 0,
+        [Bf16x2, F32] => 4,
+        _ => return Err(Refusal::Unsupported),
+    };
+    let flags =
+        flags | u64::from(form.has(Modifier::Rz)) | u64::from(form.has(Modifier::Relu)) << 1;
+    let word = |operand| (operand, Width::Word);
+    b.apply(pair_finite, flags, word(d), &[word(x), word(y)])
+}
+
+fn pair_finite(flags: u64, [a, b, _]: [u64; 3]) -> u64 {
+    let (format, most) = if flags & 4 != 0 {
+        (BFLOAT, f64::from(f32::from_bits(0x7f7f_0000)))
+    } else {
+        (HALF, 65504.0)
+    };
+    let mode = if flags & 1 != 0 { ZERO } else { NEAREST };
+    let half = |bits: u64| {
+        let x = relu(f32::from_bits(bits as u32), flags & 2 != 0);
+        let x = if x.is_nan() { x } else { x.clamp(-most, most) };
+        u64::from(encode(x, format, mode))
+    };
+    half(a) << 16 | half(b)
 }

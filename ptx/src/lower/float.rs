@@ -458,10 +458,8 @@ pub(crate) fn min(b: &mut Builder<'_>, form: &Form, operands: &[Operand]) -> Res
     let [d, x, y] = operands else {
         return Err(Refusal::Unsupported);
     };
-    if form.has(Modifier::Xorsign) {
-        return Err(Refusal::Unsupported);
-    }
     match only_type(form)? {
+        F32 if form.has(Modifier::Xorsign) => super::rare::xorsign(b, form, operands, false),
         F32 if form.has(Modifier::PropagateNan) => flushed!(form, b, rare2, MinNanF32(d, x, y)),
         F32 => flushed!(form, b, op2, MinF32(d, x, y)),
         F64 => b.op2::<MinF64>(d, x, y),
@@ -473,10 +471,8 @@ pub(crate) fn max(b: &mut Builder<'_>, form: &Form, operands: &[Operand]) -> Res
     let [d, x, y] = operands else {
         return Err(Refusal::Unsupported);
     };
-    if form.has(Modifier::Xorsign) {
-        return Err(Refusal::Unsupported);
-    }
     match only_type(form)? {
+        F32 if form.has(Modifier::Xorsign) => super::rare::xorsign(b, form, operands, true),
         F32 if form.has(Modifier::PropagateNan) => flushed!(form, b, rare2, MaxNanF32(d, x, y)),
         F32 => flushed!(form, b, op2, MaxF32(d, x, y)),
         F64 => b.op2::<MaxF64>(d, x, y),

@@ -67,9 +67,11 @@ pub(crate) fn lower(
         targets: Vec::new(),
         returned: Vec::new(),
         aliases: Vec::new(),
+        stack: None,
         number: index + 1,
     };
     parameters(&mut b, function).map_err(|why| refused(function.line, name, why))?;
+    stack(&mut b, body).map_err(|why| refused(function.line, name, why))?;
     let mut labels = vec![0u32; b.scopes.label_count as usize];
     for statement in &body.statements {
         match statement {
@@ -183,6 +185,26 @@ pub(crate) fn lower(
         callees,
         calls_indirectly,
     })
+}
+
+/// Gives a function that has `alloca` a part of its frame for that.
+fn stack(b: &mut Builder<'_>, body: &Body) -> Result<(), Refusal> {
+    let names = &b.module.names;
+    let allocates = body.statements.iter().any(|statement| match statement {
+        Statement::Instruction(instruction) => {
+            let opcode = names.text(instruction.opcode);
+            opcode.starts_with("alloca") || opcode.starts_with("stack")
+        }
+        _ => false,
+    });
+    if allocates {
+        let start = b.local_bytes.next_multiple_of(256);
+        b.local_bytes = start + super::rare::STACK;
+        let (top, zero) = (b.new_register(Width::Word)?, b.constant(Width::Word, 0)?);
+        b.copy(Width::Word, top, zero)?;
+        b.stack = Some((start, top));
+    }
+    Ok(())
 }
 
 /// Counts, at most too high, how often each name is written to: it is when it stands first.

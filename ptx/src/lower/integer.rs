@@ -54,8 +54,6 @@ ops! {
     Mul24LoS(i32, i32) -> i32 = |a, b| (a << 8 >> 8).wrapping_mul(b << 8 >> 8);
     Mul24HiU(u32, u32) -> u32 = |a, b| ((u64::from(a & 0xff_ffff) * u64::from(b & 0xff_ffff)) >> 16) as u32;
     Mul24HiS(i32, i32) -> i32 = |a, b| ((i64::from(a << 8 >> 8) * i64::from(b << 8 >> 8)) >> 16) as i32;
-    Mad24LoU(u32, u32, u32) -> u32 = |a, b, c| (a & 0xff_ffff).wrapping_mul(b & 0xff_ffff).wrapping_add(c);
-    Mad24LoS(i32, i32, i32) -> i32 = |a, b, c| (a << 8 >> 8).wrapping_mul(b << 8 >> 8).wrapping_add(c);
     SadU32(u32, u32, u32) -> u32 = |a, b, c| a.abs_diff(b).wrapping_add(c);
     SadS32(i32, i32, u32) -> u32 = |a, b, c| a.abs_diff(b).wrapping_add(c);
     SadU16(u16, u16, u16) -> u16 = |a, b, c| a.abs_diff(b).wrapping_add(c);
@@ -146,8 +144,6 @@ ops! {
     BfeS64(u64, u32, u32) -> u64 = |a, b, c| bfe(a, b, c, 64, true);
     BmskClamp(u32, u32) -> u32 = |a, b| bmsk(a.min(32), b.min(32));
     BmskWrap(u32, u32) -> u32 = |a, b| bmsk(a & 31, b & 31);
-    Szext1U(u32, u32) -> u32 = |a, b| if b > 31 { a } else { a & ((1u32 << b) - 1) };
-    Szext1S(u32, u32) -> u32 = |a, b| szext(a, b);
 
     Dp4aUU(u32, u32, u32) -> u32 = |a, b, c| dp4a(a, b, c, false, false);
     Dp4aUS(u32, u32, u32) -> u32 = |a, b, c| dp4a(a, b, c, false, true);
@@ -215,15 +211,6 @@ fn bmsk(pos: u32, len: u32) -> u32 {
         (1u64 << len) - 1
     };
     (ones << pos) as u32
-}
-
-#[inline(always)]
-fn szext(a: u32, b: u32) -> u32 {
-    match b {
-        0 => 0,
-        1..=31 => (((a << (32 - b)) as i32) >> (32 - b)) as u32,
-        _ => a,
-    }
 }
 
 #[inline(always)]
@@ -532,13 +519,6 @@ pub(crate) fn mul24(b: &mut Builder<'_>, form: &Form, operands: &[Operand]) -> R
     pick2!(rare b, ty, operands; U32 => Mul24LoU, S32 => Mul24LoS,)
 }
 
-pub(crate) fn mad24(b: &mut Builder<'_>, form: &Form, operands: &[Operand]) -> Result<(), Refusal> {
-    if form.has(Modifier::Hi) || form.has(Modifier::Sat) {
-        return Err(Refusal::Unsupported);
-    }
-    pick3!(rare b, only_type(form)?, operands; U32 => Mad24LoU, S32 => Mad24LoS,)
-}
-
 pub(crate) fn sad(b: &mut Builder<'_>, form: &Form, operands: &[Operand]) -> Result<(), Refusal> {
     pick3!(rare b, only_type(form)?, operands; U16 => SadU16, S16 => SadS16, U32 => SadU32, S32 => SadS32,
         U64 => SadU64, S64 => SadS64,)
@@ -699,17 +679,6 @@ pub(crate) fn bmsk_(b: &mut Builder<'_>, form: &Form, operands: &[Operand]) -> R
         return pick2!(rare b, only_type(form)?, operands; B32 => BmskWrap,);
     }
     pick2!(rare b, only_type(form)?, operands; B32 => BmskClamp,)
-}
-
-pub(crate) fn szext_(
-    b: &mut Builder<'_>,
-    form: &Form,
-    operands: &[Operand],
-) -> Result<(), Refusal> {
-    if form.has(Modifier::Wrap) {
-        return Err(Refusal::Unsupported);
-    }
-    pick2!(rare b, only_type(form)?, operands; U32 => Szext1U, S32 => Szext1S,)
 }
 
 pub(crate) fn dp4a_(b: &mut Builder<'_>, form: &Form, operands: &[Operand]) -> Result<(), Refusal> {

@@ -22,11 +22,13 @@ mod matrix;
 mod mbarrier;
 mod memory;
 mod packed;
+mod rare;
 mod scope;
 mod special;
 mod system;
 mod table;
 mod texture;
+mod video;
 
 use crate::exec::chain::Chain;
 use crate::exec::code::{Code, FunctionCode, ParamRow, Row, Wide, Width};

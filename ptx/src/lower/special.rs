@@ -80,6 +80,11 @@ impl Builder<'_> {
                 });
                 return self.as_width(d, natural, width).map(Some);
             }
+            "%current_graph_exec" => {
+                let row = constants.spread(Width::Double, 0)?;
+                return self.as_width(row, Width::Double, width).map(Some);
+            }
+            _ if text.starts_with("%reserved_smem_offset_") => constants.spread(Width::Word, 0)?,
             _ if text.starts_with("%envreg") || text.starts_with("%pm") => {
                 constants.spread(Width::Word, 0)?
             }

@@ -7,8 +7,8 @@
 use super::builder::Builder;
 use super::form::{Form, Modifier, Set, set};
 use super::{
-    Refusal, collective, compare, control, convert, float, integer, matrix, mbarrier, memory,
-    texture,
+    Refusal, collective, compare, control, convert, float, integer, matrix, mbarrier, memory, rare,
+    texture, video,
 };
 use crate::parse::ast::Operand;
 use std::collections::HashMap;
@@ -68,6 +68,8 @@ const ATOMIC: Set = SPACES
         AcqRel, Add, Min, Max, And, Or, Xor, Inc, Dec, Exch, Cas, Noftz, Hint,
     ]);
 
+const VIDEO: Set = set(&[Sat, Add, Min, Max]);
+const RELATION: Set = set(&[Eq, Ne, Lt, Le, Gt, Ge]);
 const MATRIX: Set = ROUND | set(&[Sync, Aligned, Satfinite]);
 
 static TABLE: &[Instruction] = &[
@@ -94,14 +96,14 @@ static TABLE: &[Instruction] = &[
     row("subc", &[Cc], integer::with_carry),
     row("madc", &[Lo, Hi, Cc], integer::with_carry),
     row("mul24", &[Lo, Hi], integer::mul24),
-    row("mad24", &[Lo, Hi, Sat], integer::mad24),
+    row("mad24", &[Lo, Hi, Sat], rare::mad24),
     row("sad", &[], integer::sad),
     row("and", &[], integer::and),
     row("or", &[], integer::or),
     row("xor", &[], integer::xor),
     row("not", &[], integer::not),
     row("cnot", &[], integer::cnot),
-    row("lop3", &[], compare::lop3),
+    row("lop3", &[And, Or], compare::lop3),
     row("shl", &[], integer::shl),
     row("shr", &[], integer::shr),
     row("shf", &[L, R, Wrap, Clamp], integer::shf),
@@ -113,8 +115,10 @@ static TABLE: &[Instruction] = &[
     row("bfe", &[], integer::bfe_),
     row("bfi", &[], compare::bfi_),
     row("bmsk", &[Clamp, Wrap], integer::bmsk_),
-    row("szext", &[Clamp, Wrap], integer::szext_),
+    row("szext", &[Clamp, Wrap], rare::szext),
+    row("fns", &[], rare::fns),
     row("dp4a", &[], integer::dp4a_),
+    row("dp2a", &[Lo, Hi], rare::dp2a),
     with("rcp", FLOAT | set(&[Approx]), float::rcp),
     with("sqrt", FLOAT | set(&[Approx]), float::sqrt),
     row("rsqrt", &[Approx, Ftz], float::rsqrt),
@@ -129,9 +133,10 @@ static TABLE: &[Instruction] = &[
         &[Finite, Infinite, Number, Notanumber, Normal, Subnormal],
         compare::testp,
     ),
-    with(
+    wordy(
         "cvt",
         FLOAT | set(&[Rna, Rni, Rzi, Rmi, Rpi, Relu, Satfinite]),
+        &["pack"],
         convert::cvt,
     ),
     with("setp", COMPARE, compare::setp),
@@ -179,13 +184,30 @@ static TABLE: &[Instruction] = &[
     with("cvta", SPACES | set(&[To]), memory::cvta),
     with("isspacep", SPACES, memory::isspacep),
     row("membar", &[Cta, Gl, Sys], memory::fence),
-    row(
+    wordy(
         "fence",
-        &[Cta, Gpu, Sys, Sc, AcqRel, Acquire, Release],
+        set(&[Cta, Gpu, Sys, Sc, AcqRel, Acquire, Release]),
+        &["proxy", "alias"],
         memory::fence,
     ),
-    with("prefetch", SPACES | set(&[Hint]), memory::hint),
-    row("prefetchu", &[Hint], memory::hint),
+    wordy(
+        "prefetch",
+        SPACES | set(&[Hint]),
+        &["L1", "L2"],
+        memory::hint,
+    ),
+    wordy("prefetchu", set(&[Hint]), &["L1"], memory::hint),
+    row("applypriority", &[Global, Hint], memory::hint),
+    wordy("discard", set(&[Global]), &["L2"], memory::hint),
+    wordy(
+        "createpolicy",
+        set(&[Global, Hint]),
+        &["fractional", "range", "cvt", "L2"],
+        rare::policy,
+    ),
+    row("alloca", &[], rare::alloca),
+    row("stacksave", &[], rare::alloca),
+    row("stackrestore", &[], rare::alloca),
     row("bra", &[Uni], control::bra),
     row("brx", &[Idx, Uni], control::brx),
     row("call", &[Uni], control::call),
@@ -194,7 +216,7 @@ static TABLE: &[Instruction] = &[
     row("trap", &[], control::trap),
     // Without a debugger it ends the kernel.
     row("brkpt", &[], control::trap),
-    row("pmevent", &[], control::nothing),
+    wordy("pmevent", 0, &["mask"], control::nothing),
     row("nanosleep", &[], control::nanosleep),
     row(
         "bar",
@@ -216,6 +238,29 @@ static TABLE: &[Instruction] = &[
     ),
     row("activemask", &[], collective::activemask),
     row("elect", &[Sync], collective::elect),
+    with("vadd", VIDEO, video::scalar),
+    with("vsub", VIDEO, video::scalar),
+    with("vabsdiff", VIDEO, video::scalar),
+    with("vmin", VIDEO, video::scalar),
+    with("vmax", VIDEO, video::scalar),
+    with("vshl", VIDEO | set(&[Clamp, Wrap]), video::scalar),
+    with("vshr", VIDEO | set(&[Clamp, Wrap]), video::scalar),
+    with("vset", VIDEO | RELATION, video::scalar),
+    wordy("vmad", VIDEO, &["po", "shr7", "shr15"], video::multiply_add),
+    with("vadd2", VIDEO, video::simd),
+    with("vadd4", VIDEO, video::simd),
+    with("vsub2", VIDEO, video::simd),
+    with("vsub4", VIDEO, video::simd),
+    with("vavrg2", VIDEO, video::simd),
+    with("vavrg4", VIDEO, video::simd),
+    with("vabsdiff2", VIDEO, video::simd),
+    with("vabsdiff4", VIDEO, video::simd),
+    with("vmin2", VIDEO, video::simd),
+    with("vmin4", VIDEO, video::simd),
+    with("vmax2", VIDEO, video::simd),
+    with("vmax4", VIDEO, video::simd),
+    with("vset2", VIDEO | RELATION, video::simd),
+    with("vset4", VIDEO | RELATION, video::simd),
     wordy(
         "wmma",
         MATRIX | SPACES | set(&[And, Xor, Popc]),

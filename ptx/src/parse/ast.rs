@@ -61,6 +61,8 @@ pub enum Space {
 pub enum Type {
     Pred,
     B1,
+    U2,
+    S2,
     U4,
     S4,
     B8,
@@ -91,6 +93,8 @@ impl Type {
         Some(match name {
             "pred" => Type::Pred,
             "b1" => Type::B1,
+            "u2" => Type::U2,
+            "s2" => Type::S2,
             "u4" => Type::U4,
             "s4" => Type::S4,
             "b8" => Type::B8,
@@ -122,7 +126,7 @@ impl Type {
         match self {
             Type::Pred | Type::B8 | Type::U8 | Type::S8 => 1,
             // Only within words, as elements of matrices.
-            Type::B1 | Type::U4 | Type::S4 => 1,
+            Type::B1 | Type::U2 | Type::S2 | Type::U4 | Type::S4 => 1,
             Type::B16 | Type::U16 | Type::S16 | Type::F16 | Type::Bf16 => 2,
             Type::B32
             | Type::U32

@@ -597,7 +597,11 @@ impl<'a> Parser<'a> {
             Kind::Punct(b'-') => {
                 self.advance();
                 if self.token.kind == Kind::Word {
-                    return Ok(Operand::Negated(self.word("a register is expected")?));
+                    let operand = self.named_operand()?;
+                    let Operand::Name(name) = operand else {
+                        return Err(self.error("a register is expected before it"));
+                    };
+                    return Ok(Operand::Negated(name));
                 }
                 match self.token.kind {
                     Kind::F32(bits) => {

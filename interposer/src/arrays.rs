@@ -1,0 +1,418 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! CUDA arrays, and the texture and surface objects that are made of them or of linear memory.
+//!
+//! An array is pitched device memory that this side describes; what an object stands for is a
+//! command. So kernels and copies see the same texels, and all ways of copying are those of
+//! [`copy`](crate::copy).
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use vcuda_protocol::{Command, Pitch, Status, Texture, TextureLevel, TextureShape};
+
+use crate::contexts::Device;
+use crate::copy::Side;
+use crate::{Result, error, memory, session};
+
+/// `CUDA_ARRAY3D_LAYERED`, `..._SURFACE_LDST`, `..._CUBEMAP` and `..._TEXTURE_GATHER`, which the
+/// Runtime API numbers alike.
+const LAYERED: u32 = 1;
+const SURFACE: u32 = 2;
+const CUBEMAP: u32 = 4;
+const GATHER: u32 = 8;
+
+/// `CU_TRSF_READ_AS_INTEGER` and `CU_TRSF_NORMALIZED_COORDINATES`
+pub(crate) const AS_INTEGER: u32 = 1;
+pub(crate) const NORMALIZED: u32 = 2;
+pub(crate) const SRGB: u32 = 0x10;
+
+/// Rows of arrays begin at multiples of this.
+const ROW_ALIGN: u64 = 64;
+/// `CU_DEVICE_ATTRIBUTE_TEXTURE_ALIGNMENT` and `..._TEXTURE_PITCH_ALIGNMENT`
+const TEXTURE_ALIGNMENT: u32 = 14;
+const TEXTURE_PITCH_ALIGNMENT: u32 = 51;
+
+/// Width, height and depth as the program gave them: 0 where there is none. The depth of layered
+/// arrays is the number of layers.
+pub(crate) type Dimensions = [u64; 3];
+
+/// What a texel is: `CUarray_format`, and how many channels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Format {
+    pub(crate) format: u32,
+    pub(crate) channels: u32,
+}
+
+impl Format {
+    /// Bytes of a texel, if there are such texels.
+    pub(crate) fn bytes(self) -> Result<u64> {
+        let channel = match self.format {
+            0x01 | 0x08 => 1,
+            0x02 | 0x09 | 0x10 => 2,
+            0x03 | 0x0a | 0x20 => 4,
+            _ => return Err(error::INVALID_VALUE),
+        };
+        match self.channels {
+            1 | 2 | 4 => Ok(channel * u64::from(self.channels)),
+            _ => Err(error::INVALID_VALUE),
+        }
+    }
+
+    fn is_float(self) -> bool {
+        matches!(self.format, 0x10 | 0x20)
+    }
+}
+
+/// An array, or a level of a mipmapped one.
+#[derive(Clone)]
+pub(crate) struct Array {
+    pub(crate) device: &'static Device,
+    pub(crate) format: Format,
+    pub(crate) size: Dimensions,
+    pub(crate) flags: u32,
+    /// Where each level is; one, if this is no mipmapped array.
+    levels: Vec<Level>,
+    /// The memory is this array's own.
+    owner: bool,
+    mipmapped: bool,
+}
+
+#[derive(Clone, Copy)]
+struct Level {
+    address: u64,
+    pitch: Pitch,
+    size: Dimensions,
+}
+
+#[derive(Default)]
+struct Tables {
+    next_array: u64,
+    arrays: BTreeMap<u64, Arc<Array>>,
+    next_object: u32,
+    /// Number of each object: its device, and the array that it was made of.
+    objects: BTreeMap<u64, (&'static Device, u64)>,
+}
+
+static TABLES: Mutex<Tables> = Mutex::new(Tables {
+    next_array: 1,
+    arrays: BTreeMap::new(),
+    next_object: 1,
+    objects: BTreeMap::new(),
+});
+
+/// The device was reset.
+pub(crate) fn forget(device: &Device) {
+    let mut tables = TABLES.lock();
+    tables
+        .arrays
+        .retain(|_, array| array.device.ordinal != device.ordinal);
+    tables
+        .objects
+        .retain(|_, (on, _)| on.ordinal != device.ordinal);
+}
+
+/// Allocates an array of this many levels, 0 for one that is not mipmapped. Returns its handle.
+pub(crate) fn create(
+    device: &'static Device,
+    format: Format,
+    size: Dimensions,
+    flags: u32,
+    levels: u32,
+) -> Result<u64> {
+    let texel = format.bytes()?;
+    let [width, height, depth] = size;
+    let layered = flags & LAYERED != 0;
+    let cube = flags & CUBEMAP != 0;
+    let known = flags & !(LAYERED | SURFACE | CUBEMAP | GATHER) == 0;
+    let shaped = match (cube, layered) {
+        (true, false) => width == height && depth == 6,
+        (true, true) => width == height && depth > 0 && depth % 6 == 0,
+        (false, true) => depth > 0,
+        (false, false) => depth == 0 || height > 0,
+    };
+    // A mipmap ends with a single texel.
+    let most = 64 - width.max(height).max(if layered || cube { 0 } else { depth }).leading_zeros();
+    let small = size.iter().all(|&extent| extent <= 1 << 17);
+    if width == 0 || !known || !shaped || !small || levels > most {
+        return Err(error::INVALID_VALUE);
+    }
+    let mut places = Vec::new();
+    let mut bytes = 0u64;
+    for level in 0..levels.max(1) {
+        let half = |extent: u64| if extent == 0 { 0 } else { (extent >> level).max(1) };
+        let slices = if layered || cube { depth } else { half(depth) };
+        let size = [half(width), half(height), slices];
+        let row = (size[0] * texel).next_multiple_of(ROW_ALIGN);
+        let slice = row.checked_mul(size[1].max(1)).ok_or(error::OUT_OF_MEMORY)?;
+        let all = slice.checked_mul(size[2].max(1)).ok_or(error::OUT_OF_MEMORY)?;
+        places.push(Level {
+            address: bytes,
+            pitch: Pitch { row, slice },
+            size,
+        });
+        bytes = bytes.checked_add(all).ok_or(error::OUT_OF_MEMORY)?;
+    }
+    let base = memory::allocate(device, bytes)?;
+    for place in &mut places {
+        place.address += base;
+    }
+    Ok(insert(Array {
+        device,
+        format,
+        size,
+        flags,
+        levels: places,
+        owner: true,
+        mipmapped: levels > 0,
+    }))
+}
+
+/// Handles look like pointers, which no device memory has.
+fn insert(array: Array) -> u64 {
+    const FIRST: u64 = 0x0a77_0000_0000_0000;
+    let mut tables = TABLES.lock();
+    let handle = FIRST + tables.next_array * 16;
+    tables.next_array += 1;
+    tables.arrays.insert(handle, Arc::new(array));
+    handle
+}
+
+/// The array of a handle; `mipmapped` says which kind is asked for.
+pub(crate) fn find(handle: u64, mipmapped: bool) -> Result<Arc<Array>> {
+    let tables = TABLES.lock();
+    let array = tables.arrays.get(&handle);
+    let array = array.filter(|array| array.mipmapped == mipmapped);
+    array.cloned().ok_or(error::INVALID_HANDLE)
+}
+
+/// Frees an array. A level lives as long as its mipmapped array.
+pub(crate) fn destroy(handle: u64, mipmapped: bool) -> Result<()> {
+    let array = find(handle, mipmapped)?;
+    TABLES.lock().arrays.remove(&handle);
+    match array.levels.first() {
+        Some(level) if array.owner => memory::free(level.address),
+        _ => Ok(()),
+    }
+}
+
+/// A level of a mipmapped array as an array.
+pub(crate) fn level(handle: u64, level: u32) -> Result<u64> {
+    let array = find(handle, true)?;
+    let place = array.levels.get(level as usize).ok_or(error::INVALID_VALUE)?;
+    let one = Array {
+        size: place.size,
+        levels: vec![*place],
+        owner: false,
+        mipmapped: false,
+        ..(*array).clone()
+    };
+    Ok(insert(one))
+}
+
+impl Array {
+    fn first(&self) -> Result<Level> {
+        self.levels.first().copied().ok_or(error::INVALID_VALUE)
+    }
+
+    /// The box of `extent` bytes, rows and slices from a corner on, for a copy.
+    pub(crate) fn side(&self, corner: [u64; 3], extent: [u64; 3]) -> Result<Side> {
+        let level = self.first()?;
+        let row = level.size[0] * self.format.bytes()?;
+        let limits = [row, level.size[1].max(1), level.size[2].max(1)];
+        for i in 0..3 {
+            let end = corner[i].checked_add(extent[i]);
+            if end.is_none_or(|end| end > limits[i]) {
+                return Err(error::INVALID_VALUE);
+            }
+        }
+        let [x, y, z] = corner;
+        Ok(Side {
+            address: level.address + z * level.pitch.slice + y * level.pitch.row + x,
+            pitch: level.pitch,
+        })
+    }
+
+    /// Bytes of a row.
+    pub(crate) fn row_bytes(&self) -> Result<u64> {
+        Ok(self.first()?.size[0] * self.format.bytes()?)
+    }
+}
+
+/// What an object is made of.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Resource {
+    Array(u64),
+    Mipmapped(u64),
+    Linear {
+        address: u64,
+        format: Format,
+        bytes: u64,
+    },
+    Pitched {
+        address: u64,
+        format: Format,
+        width: u64,
+        height: u64,
+        pitch: u64,
+    },
+}
+
+/// How a texture is read; numbers are those of the Driver API.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Reading {
+    pub(crate) address_modes: [u32; 3],
+    pub(crate) filter: u32,
+    pub(crate) level_filter: u32,
+    pub(crate) flags: u32,
+    pub(crate) border: [f32; 4],
+    pub(crate) level_bias: f32,
+    pub(crate) level_clamp: [f32; 2],
+}
+
+/// Makes a texture object, or with `None` a surface object. Returns its number.
+pub(crate) fn create_object(
+    device: &'static Device,
+    resource: Resource,
+    reading: Option<Reading>,
+) -> Result<u64> {
+    let (format, shape, levels) = describe(device, resource, reading.is_none())?;
+    let reading = match reading {
+        Some(reading) => check(format, shape, reading)?,
+        None => Reading::default(),
+    };
+    let texture = Texture {
+        format: format.format,
+        channels: format.channels,
+        shape,
+        levels,
+        address_modes: reading.address_modes,
+        filter: reading.filter,
+        level_filter: reading.level_filter,
+        flags: reading.flags,
+        border: reading.border,
+        level_bias: reading.level_bias,
+        level_clamp: reading.level_clamp,
+    };
+    let mut tables = TABLES.lock();
+    let object = Texture::object(tables.next_object);
+    session::get()?.post(&Command::TextureCreate {
+        device: device.wire,
+        object,
+        texture,
+    })?;
+    tables.next_object = tables.next_object.checked_add(1).ok_or(error::OUT_OF_MEMORY)?;
+    let array = match resource {
+        Resource::Array(handle) | Resource::Mipmapped(handle) => handle,
+        _ => 0,
+    };
+    tables.objects.insert(object, (device, array));
+    Ok(object)
+}
+
+pub(crate) fn destroy_object(object: u64) -> Result<()> {
+    let removed = TABLES.lock().objects.remove(&object);
+    let (device, _) = removed.ok_or(error::INVALID_HANDLE)?;
+    session::get()?.post(&Command::TextureDestroy {
+        device: device.wire,
+        object,
+    })
+}
+
+fn describe(
+    device: &'static Device,
+    resource: Resource,
+    surface: bool,
+) -> Result<(Format, TextureShape, Vec<TextureLevel>)> {
+    let size = |extent: u64| u32::try_from(extent.max(1)).map_err(|_| error::INVALID_VALUE);
+    let aligned = |attribute: u32, value: u64| {
+        let align = device.attribute(attribute).unwrap_or(1).max(1) as u64;
+        value.is_multiple_of(align).then_some(()).ok_or(error::INVALID_VALUE)
+    };
+    match resource {
+        Resource::Array(handle) | Resource::Mipmapped(handle) => {
+            let array = find(handle, matches!(resource, Resource::Mipmapped(_)))?;
+            if array.device.ordinal != device.ordinal
+                || surface && (array.mipmapped || array.flags & SURFACE == 0)
+            {
+                return Err(error::INVALID_VALUE);
+            }
+            let shape = match array.flags & (CUBEMAP | LAYERED) {
+                0 => TextureShape::Plain,
+                LAYERED => TextureShape::Layered,
+                _ => TextureShape::Cube,
+            };
+            let levels = array.levels.iter().map(|level| {
+                let [x, y, z] = level.size;
+                Ok(TextureLevel {
+                    address: level.address,
+                    pitch: level.pitch,
+                    size: [size(x)?, size(y)?, size(z)?],
+                })
+            });
+            Ok((array.format, shape, levels.collect::<Result<_>>()?))
+        }
+        _ if surface => Err(error::INVALID_VALUE),
+        Resource::Linear {
+            address,
+            format,
+            bytes,
+        } => {
+            aligned(TEXTURE_ALIGNMENT, address)?;
+            let texels = bytes / format.bytes()?;
+            if address == 0 || texels == 0 {
+                return Err(error::INVALID_VALUE);
+            }
+            let level = TextureLevel {
+                address,
+                pitch: Pitch::default(),
+                size: [size(texels)?, 1, 1],
+            };
+            Ok((format, TextureShape::Buffer, vec![level]))
+        }
+        Resource::Pitched {
+            address,
+            format,
+            width,
+            height,
+            pitch,
+        } => {
+            aligned(TEXTURE_ALIGNMENT, address)?;
+            if height > 1 {
+                aligned(TEXTURE_PITCH_ALIGNMENT, pitch)?;
+            }
+            let row = width.checked_mul(format.bytes()?);
+            if address == 0 || width == 0 || height == 0 || row.is_none_or(|row| row > pitch) {
+                return Err(error::INVALID_VALUE);
+            }
+            let level = TextureLevel {
+                address,
+                pitch: Pitch { row: pitch, slice: 0 },
+                size: [size(width)?, size(height)?, 1],
+            };
+            Ok((format, TextureShape::Plain, vec![level]))
+        }
+    }
+}
+
+/// Linear filters mix numbers: texels that are read as integers have none (CUDA Runtime API,
+/// `cudaErrorInvalidFilterSetting` and `cudaErrorInvalidNormSetting`).
+fn check(format: Format, shape: TextureShape, reading: Reading) -> Result<Reading> {
+    let integers = !format.is_float();
+    let wide = matches!(format.format, 0x03 | 0x0a);
+    let as_integer = reading.flags & AS_INTEGER != 0;
+    if integers && wide && !as_integer {
+        return Err(Status(vcuda_api::error::INVALID_NORM_SETTING));
+    }
+    let linear = reading.filter != 0 && shape != TextureShape::Buffer;
+    if integers && as_integer && linear {
+        return Err(Status(vcuda_api::error::INVALID_FILTER_SETTING));
+    }
+    let known = reading.address_modes.iter().all(|&mode| mode <= 3)
+        && reading.filter <= 1
+        && reading.level_filter <= 1;
+    if !known {
+        return Err(error::INVALID_VALUE);
+    }
+    Ok(reading)
+}
