@@ -132,7 +132,11 @@ pub(crate) fn create(
         (false, false) => depth == 0 || height > 0,
     };
     // A mipmap ends with a single texel.
-    let most = 64 - width.max(height).max(if layered || cube { 0 } else { depth }).leading_zeros();
+    let most = 64
+        - width
+            .max(height)
+            .max(if layered || cube { 0 } else { depth })
+            .leading_zeros();
     let small = size.iter().all(|&extent| extent <= 1 << 17);
     if width == 0 || !known || !shaped || !small || levels > most {
         return Err(error::INVALID_VALUE);
@@ -140,12 +144,22 @@ pub(crate) fn create(
     let mut places = Vec::new();
     let mut bytes = 0u64;
     for level in 0..levels.max(1) {
-        let half = |extent: u64| if extent == 0 { 0 } else { (extent >> level).max(1) };
+        let half = |extent: u64| {
+            if extent == 0 {
+                0
+            } else {
+                (extent >> level).max(1)
+            }
+        };
         let slices = if layered || cube { depth } else { half(depth) };
         let size = [half(width), half(height), slices];
         let row = (size[0] * texel).next_multiple_of(ROW_ALIGN);
-        let slice = row.checked_mul(size[1].max(1)).ok_or(error::OUT_OF_MEMORY)?;
-        let all = slice.checked_mul(size[2].max(1)).ok_or(error::OUT_OF_MEMORY)?;
+        let slice = row
+            .checked_mul(size[1].max(1))
+            .ok_or(error::OUT_OF_MEMORY)?;
+        let all = slice
+            .checked_mul(size[2].max(1))
+            .ok_or(error::OUT_OF_MEMORY)?;
         places.push(Level {
             address: bytes,
             pitch: Pitch { row, slice },
@@ -199,7 +213,10 @@ pub(crate) fn destroy(handle: u64, mipmapped: bool) -> Result<()> {
 /// A level of a mipmapped array as an array.
 pub(crate) fn level(handle: u64, level: u32) -> Result<u64> {
     let array = find(handle, true)?;
-    let place = array.levels.get(level as usize).ok_or(error::INVALID_VALUE)?;
+    let place = array
+        .levels
+        .get(level as usize)
+        .ok_or(error::INVALID_VALUE)?;
     let one = Array {
         size: place.size,
         levels: vec![*place],
@@ -301,7 +318,10 @@ pub(crate) fn create_object(
         object,
         texture,
     })?;
-    tables.next_object = tables.next_object.checked_add(1).ok_or(error::OUT_OF_MEMORY)?;
+    tables.next_object = tables
+        .next_object
+        .checked_add(1)
+        .ok_or(error::OUT_OF_MEMORY)?;
     let array = match resource {
         Resource::Array(handle) | Resource::Mipmapped(handle) => handle,
         _ => 0,
@@ -327,7 +347,10 @@ fn describe(
     let size = |extent: u64| u32::try_from(extent.max(1)).map_err(|_| error::INVALID_VALUE);
     let aligned = |attribute: u32, value: u64| {
         let align = device.attribute(attribute).unwrap_or(1).max(1) as u64;
-        value.is_multiple_of(align).then_some(()).ok_or(error::INVALID_VALUE)
+        value
+            .is_multiple_of(align)
+            .then_some(())
+            .ok_or(error::INVALID_VALUE)
     };
     match resource {
         Resource::Array(handle) | Resource::Mipmapped(handle) => {
@@ -387,7 +410,10 @@ fn describe(
             }
             let level = TextureLevel {
                 address,
-                pitch: Pitch { row: pitch, slice: 0 },
+                pitch: Pitch {
+                    row: pitch,
+                    slice: 0,
+                },
                 size: [size(width)?, size(height)?, 1],
             };
             Ok((format, TextureShape::Plain, vec![level]))

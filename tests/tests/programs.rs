@@ -108,7 +108,10 @@ fn a_function_that_is_not_implemented_names_itself_once() {
         result.stderr
     );
     assert_eq!(
-        result.stderr.matches("cudaMallocArray").count(),
+        result
+            .stderr
+            .matches("cudaGraphicsUnregisterResource")
+            .count(),
         1,
         "{}",
         result.stderr

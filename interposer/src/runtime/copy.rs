@@ -150,7 +150,11 @@ fn cuboid(parameters: In<Memcpy3D>, stream: u64, asynchronous: bool) -> Result<(
         Some(array) => array.format.bytes()? as usize,
         None => 1,
     };
-    let width = p.extent.width.checked_mul(texel).ok_or(error::INVALID_VALUE)?;
+    let width = p
+        .extent
+        .width
+        .checked_mul(texel)
+        .ok_or(error::INVALID_VALUE)?;
     let bytes = Extent { width, ..p.extent };
     let dst = cuboid_side(to.as_deref(), p.dst, p.dst_pos, p.extent, bytes)?;
     let src = cuboid_side(from.as_deref(), p.src, p.src_pos, p.extent, bytes)?;

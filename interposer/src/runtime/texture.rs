@@ -61,7 +61,13 @@ fn desc_of(format: Format) -> Result<ChannelDesc> {
         _ => FLOAT,
     };
     let each = (format.bytes()? * 8) as i32 / format.channels as i32;
-    let bits = std::array::from_fn(|i| if i < format.channels as usize { each } else { 0 });
+    let bits = std::array::from_fn(|i| {
+        if i < format.channels as usize {
+            each
+        } else {
+            0
+        }
+    });
     Ok(ChannelDesc { bits, kind })
 }
 
@@ -147,14 +153,24 @@ fn create_texture(
     if !view.is_null() {
         return Err(unsupported("resource views"));
     }
-    out.set(arrays::create_object(contexts::active()?, resource, Some(reading))?)
+    out.set(arrays::create_object(
+        contexts::active()?,
+        resource,
+        Some(reading),
+    )?)
 }
 
 fn allocate(out: Out<u64>, desc: In<ChannelDesc>, size: [usize; 3], flags: u32) -> Result<()> {
     out.present()?;
     let format = format_of(desc.get()?)?;
     let device = contexts::active()?;
-    out.set(arrays::create(device, format, size.map(|extent| extent as u64), flags, 0)?)
+    out.set(arrays::create(
+        device,
+        format,
+        size.map(|extent| extent as u64),
+        flags,
+        0,
+    )?)
 }
 
 /// One side of a rectangle: memory with a pitch, or an array with the corner there.
@@ -225,7 +241,11 @@ fn run_of_bytes(
             address: memory,
             pitch: width,
         };
-        let (dst, src) = if to_array { (array, linear) } else { (linear, array) };
+        let (dst, src) = if to_array {
+            (array, linear)
+        } else {
+            (linear, array)
+        };
         rectangle(dst, src, (width, height), kind, stream, asynchronous)?;
         let bytes = width * height;
         memory = memory.wrapping_add(bytes as u64);
@@ -239,10 +259,18 @@ fn run_of_bytes(
 /// A side of a three-dimensional copy that is an array: positions and extents count its texels.
 pub(super) fn corner(array: &Array, pos: [usize; 3], extent: Extent) -> Result<Side> {
     let texel = array.format.bytes()?;
-    let bytes = |texels: usize| (texels as u64).checked_mul(texel).ok_or(error::INVALID_VALUE);
+    let bytes = |texels: usize| {
+        (texels as u64)
+            .checked_mul(texel)
+            .ok_or(error::INVALID_VALUE)
+    };
     array.side(
         [bytes(pos[0])?, pos[1] as u64, pos[2] as u64],
-        [bytes(extent.width)?, extent.height as u64, extent.depth as u64],
+        [
+            bytes(extent.width)?,
+            extent.height as u64,
+            extent.depth as u64,
+        ],
     )
 }
 
@@ -457,7 +485,16 @@ mod tests {
 
     #[test]
     fn a_channel_description_names_a_format_and_back() {
-        for (bits, kind) in [(8, 0), (8, 1), (16, 0), (16, 1), (16, 2), (32, 0), (32, 1), (32, 2)] {
+        for (bits, kind) in [
+            (8, 0),
+            (8, 1),
+            (16, 0),
+            (16, 1),
+            (16, 2),
+            (32, 0),
+            (32, 1),
+            (32, 2),
+        ] {
             for channels in [1, 2, 4] {
                 let bits = std::array::from_fn(|i| if i < channels { bits } else { 0 });
                 let desc = ChannelDesc { bits, kind };
@@ -470,8 +507,18 @@ mod tests {
 
     #[test]
     fn channels_of_different_sizes_are_refused() {
-        for bits in [[8, 8, 8, 0], [8, 16, 0, 0], [8, 0, 8, 0], [0; 4], [64, 0, 0, 0], [-8, 0, 0, 0]] {
-            assert!(format_of(ChannelDesc { bits, kind: 1 }).is_err(), "{bits:?}");
+        for bits in [
+            [8, 8, 8, 0],
+            [8, 16, 0, 0],
+            [8, 0, 8, 0],
+            [0; 4],
+            [64, 0, 0, 0],
+            [-8, 0, 0, 0],
+        ] {
+            assert!(
+                format_of(ChannelDesc { bits, kind: 1 }).is_err(),
+                "{bits:?}"
+            );
         }
     }
 }

@@ -15,7 +15,7 @@ use serde_reflection::{
 };
 
 use crate::command::{Command, Header};
-use crate::types::{HostMemory, Image, Place, Reply};
+use crate::types::{HostMemory, Image, Place, Reply, TextureShape};
 
 /// What a shape is of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -96,6 +96,7 @@ fn container<T: DeserializeOwned>(name: &str) -> Vec<String> {
         tracer.trace_type::<Place>(&samples)?;
         tracer.trace_type::<Image>(&samples)?;
         tracer.trace_type::<HostMemory>(&samples)?;
+        tracer.trace_type::<TextureShape>(&samples)?;
         tracer.trace_type::<T>(&samples)?;
         tracer.registry()
     })();

@@ -9,11 +9,10 @@ __global__ void fill(int *values) { values[threadIdx.x] = 5; }
 
 int main() {
     cudaGraph_t graph = (cudaGraph_t)0x77;
-    cudaArray_t array = (cudaArray_t)0x77;
+    cudaGraphicsResource_t resource = (cudaGraphicsResource_t)0x77;
     for (int i = 0; i < 3; i++) {
         EXPECT_LAST(cudaGraphCreate(&graph, 0), cudaErrorNotSupported);
-        cudaChannelFormatDesc format = {32, 0, 0, 0, cudaChannelFormatKindFloat};
-        EXPECT_LAST(cudaMallocArray(&array, &format, 16, 16), cudaErrorNotSupported);
+        EXPECT_LAST(cudaGraphicsUnregisterResource(resource), cudaErrorNotSupported);
     }
     int values[32], *device;
     CUDA(cudaMalloc(&device, sizeof values));
