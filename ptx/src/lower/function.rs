@@ -45,7 +45,7 @@ pub(crate) fn lower(
     }
     let tables_from = shared.tables.len();
     let guard = shared.always;
-    count_definitions(shared, body, index + 1);
+    count_definitions(module, shared, body, index + 1);
     let mut b = Builder {
         module,
         shared,
@@ -208,7 +208,7 @@ fn stack(b: &mut Builder<'_>, body: &Body) -> Result<(), Refusal> {
 }
 
 /// Counts, at most too high, how often each name is written to: it is when it stands first.
-fn count_definitions(shared: &mut Shared, body: &Body, number: usize) {
+fn count_definitions(module: &Module, shared: &mut Shared, body: &Body, number: usize) {
     let mut count = |name: Symbol| {
         if let Some(mark) = shared.marks.get_mut(name.0 as usize) {
             if mark.function != number {
@@ -226,7 +226,16 @@ fn count_definitions(shared: &mut Shared, body: &Body, number: usize) {
             continue;
         };
         match body.list(&instruction.operands).first() {
-            Some(Operand::Name(name)) => count(*name),
+            Some(Operand::Name(name)) => {
+                count(*name);
+                // Video instructions write to parts: `%r1.b2`.
+                if module.names.text(instruction.opcode).starts_with('v')
+                    && let Some((register, _)) = module.names.text(*name).rsplit_once('.')
+                    && let Some(register) = module.names.get(register)
+                {
+                    count(register);
+                }
+            }
             Some(Operand::Pair(first, second)) => {
                 [*first, *second].into_iter().for_each(&mut count)
             }

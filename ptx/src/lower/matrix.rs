@@ -299,6 +299,7 @@ fn product(
         || !has_sum(ae, ce)
         || layouts.len() != 2
         || fixed_layout && layouts != [false, true]
+        || fixed_layout && de != ce
         || ae == Element::Bits && !form.has(Modifier::Popc)
     {
         return Err(Refusal::Unsupported);

@@ -296,7 +296,7 @@ for q in ("width", "height", "depth", "channel_data_type", "channel_order", "nor
 for q in ("width", "height", "depth", "channel_data_type", "channel_order", "array_size", "memory_layout"): e(f"suq.{q}.b32", "r0", "[d9]")
 e("istypep.texref", "p0", "d1")
 # --- matrices ---
-def regs(c, first, n): return f"{c}{first}" if n == 1 else "{" + ", ".join(f"{c}{first + i}" for i in range(n)) + "}"
+def regs(c, first, n): return "{" + ", ".join(f"{c}{first + i}" for i in range(n)) + "}"
 WT = {  # shape: (type, registers of a, of b, class)
     "m16n16k16": [("f16", 8, 8, "r"), ("bf16", 4, 4, "r"), ("u8", 2, 2, "r"), ("s8", 2, 2, "r")],
     "m8n32k16": [("f16", 8, 8, "r"), ("bf16", 2, 8, "r"), ("u8", 1, 4, "r"), ("s8", 1, 4, "r")],
@@ -327,7 +327,7 @@ for sh, rows in WT.items():
                     tail = f"{u}.{t}.{t}.{u}"
                     e(f"wmma.mma.sync.aligned.{la}.{lb}.{sh}.{tail}{m}", regs(k, 1, n), regs(c, 10, na), regs(c, 10 if c == "e" else 20, nb), regs(k, 1, n))
                 if t == "b1":
-                    for o in (".xor.popc", ".and.popc"): e(f"wmma.mma{o}.sync.aligned.{la}.{lb}.{sh}.s32.b1.b1.s32", regs("r", 1, 2), "r10", "r20", regs("r", 1, 2))
+                    for o in (".xor.popc", ".and.popc"): e(f"wmma.mma{o}.sync.aligned.{la}.{lb}.{sh}.s32.b1.b1.s32", regs("r", 1, 2), "{r10}", "{r20}", regs("r", 1, 2))
 def mma(op, d, a, b, c): e(op, d, a, b, c)
 for la, lb in itertools.product(LAY, LAY):
     for du, cu in itertools.product(("f16", "f32"), repeat=2):
@@ -337,7 +337,7 @@ for k, na, nb in ((8, 2, 1), (16, 4, 2)):
         e(f"mma.sync.aligned.m16n8k{k}.row.col.{du}.f16.f16.{cu}", regs("r" if du == "f16" else "f", 1, 2 if du == "f16" else 4), regs("r", 10, na), regs("r", 20, nb), regs("r" if cu == "f16" else "f", 1, 2 if cu == "f16" else 4))
     e(f"mma.sync.aligned.m16n8k{k}.row.col.f32.bf16.bf16.f32", regs("f", 1, 4), regs("r", 10, na), regs("r", 20, nb), regs("f", 1, 4))
 for k, na, nb in ((4, 2, 1), (8, 4, 2)): e(f"mma.sync.aligned.m16n8k{k}.row.col.f32.tf32.tf32.f32", regs("f", 1, 4), regs("r", 10, na), regs("r", 20, nb), regs("f", 1, 4))
-for m in opt(".rn", ".rz", ".rm", ".rp"): e(f"mma.sync.aligned.m8n8k4.row.col{m}.f64.f64.f64.f64", regs("e", 1, 2), "e10", "e11", regs("e", 1, 2)); e(f"mma.sync.aligned.m8n8k4.row.col.f64.f64.f64.f64{m}", regs("e", 1, 2), "e10", "e11", regs("e", 1, 2))
+for m in opt(".rn", ".rz", ".rm", ".rp"): e(f"mma.sync.aligned.m8n8k4.row.col{m}.f64.f64.f64.f64", regs("e", 1, 2), "{e10}", "{e11}", regs("e", 1, 2)); e(f"mma.sync.aligned.m8n8k4.row.col.f64.f64.f64.f64{m}", regs("e", 1, 2), "{e10}", "{e11}", regs("e", 1, 2))
 for sh, na, nb, nc, types in (("m8n8k16", 1, 1, 2, ("u8", "s8")), ("m16n8k16", 2, 1, 4, ("u8", "s8")), ("m16n8k32", 4, 2, 4, ("u8", "s8")), ("m8n8k32", 1, 1, 2, ("u4", "s4")), ("m16n8k32", 2, 1, 4, ("u4", "s4")), ("m16n8k64", 4, 2, 4, ("u4", "s4"))):
     for ta, tb in itertools.product(types, types):
         for sf in opt(".satfinite"): e(f"mma.sync.aligned.{sh}.row.col{sf}.s32.{ta}.{tb}.s32", regs("r", 1, nc), regs("r", 10, na), regs("r", 20, nb), regs("r", 1, nc))

@@ -2,6 +2,8 @@
 //! A small machine for tests: memory, a program, launches.
 #![allow(dead_code, clippy::result_large_err)]
 
+pub mod table;
+
 use std::cell::Cell;
 use vcuda_ptx::{
     AddressSpace, Engine, Fault, Kernel, KernelError, Lanes, Launch, Limits, Program, Region, parse,
