@@ -297,20 +297,18 @@ fn place_variables(
         if !matches!(variable.space, Space::Global | Space::Const) {
             continue;
         }
+        if variable.linkage == Linkage::Extern {
+            // Defined elsewhere in this module, or in another: then a kernel that names it is
+            // refused.
+            continue;
+        }
         if globals.contains_key(&variable.name) {
-            if variable.linkage == Linkage::Extern {
-                continue;
-            }
             return Err(LoadError::Duplicate {
                 name: name.into(),
                 line: variable.line,
             });
         }
-        let Some(size) = size_of(variable) else {
-            // Declared here and defined in another module: a kernel that names it is refused.
-            continue;
-        };
-        let size = size.max(1);
+        let size = size_of(variable).max(1);
         let placement = |source| LoadError::Placement {
             name: name.into(),
             size,
@@ -330,14 +328,9 @@ fn place_variables(
 }
 
 /// Bytes of a variable: declared, or by its initializer.
-fn size_of(variable: &Variable) -> Option<u64> {
-    match variable.size {
-        Some(size) => Some(size),
-        None if variable.linkage != Linkage::Extern => {
-            Some(variable.init.len() as u64 * variable.ty.size())
-        }
-        None => None,
-    }
+fn size_of(variable: &Variable) -> u64 {
+    let given = variable.init.len() as u64 * variable.ty.size();
+    variable.size.unwrap_or(given)
 }
 
 /// Writes a variable's first value; what has no initializer is zero.

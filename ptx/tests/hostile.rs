@@ -269,3 +269,17 @@ fn regions_must_not_overlap_or_reach_the_windows() {
     assert!(Region::anonymous(1 << 47, 4096).is_err());
     assert!(Region::anonymous(BASE, 0).is_err());
 }
+
+#[test]
+fn a_variable_of_another_module_is_not_a_variable_full_of_zeros() {
+    let source = ".version 8.0\n.target sm_80\n.address_size 64\n.extern .global .align 4 .u32 elsewhere;\n\
+        .extern .global .align 4 .u32 here;\n.global .align 4 .u32 here = 7;\n\
+        .visible .entry bad() { .reg .b32 %r<2>; ld.global.u32 %r1, [elsewhere]; ret; }\n\
+        .visible .entry good() { .reg .b32 %r<2>; ld.global.u32 %r1, [here]; ret; }\n";
+    let machine = Machine::new();
+    let program = machine.load(source);
+    let error = program.kernel("bad").unwrap_err().to_string();
+    assert!(error.contains("elsewhere"), "{error}");
+    program.kernel("good").unwrap();
+    assert_eq!(program.global("elsewhere"), None);
+}

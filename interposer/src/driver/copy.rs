@@ -6,8 +6,7 @@ use vcuda_protocol::{Extent, Pitch};
 use crate::abi::In;
 use crate::copy::{self, Direction, Side};
 use crate::entry::export;
-use crate::error::unsupported;
-use crate::{Result, contexts, error, streams};
+use crate::{Result, arrays, contexts, error, streams};
 
 /// `CU_DEVICE_ATTRIBUTE_MAX_PITCH`
 const MAX_PITCH: u32 = 11;
@@ -129,7 +128,12 @@ impl Side3d {
             HOST => (Kind::Host, self.host),
             DEVICE => (Kind::Device, self.device),
             UNIFIED => (Kind::Unified, self.device),
-            ARRAY => return Err(unsupported("copies from and to CUDA arrays")),
+            ARRAY => {
+                let corner = [self.x, self.y, self.z].map(|at| at as u64);
+                let extent = [extent.width, extent.height, extent.depth];
+                let side = arrays::find(self.array, false)?.side(corner, extent)?;
+                return Ok((Kind::Device, side));
+            }
             _ => return Err(error::INVALID_VALUE),
         };
         let (x, y, z) = (self.x as u64, self.y as u64, self.z as u64);

@@ -30,3 +30,4 @@ mod module;
 mod pointer;
 mod primary_context;
 mod stream;
+mod texture;

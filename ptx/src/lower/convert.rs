@@ -454,7 +454,6 @@ fn packed(
 }
 
 /// The largest numbers of small formats.
-
 fn largest(to: Type) -> Result<f64, Refusal> {
     match to {
         F16 | F16x2 => Ok(65504.0),

@@ -33,15 +33,6 @@ fn flush(k: u64, bits: u16) -> u16 {
     }
 }
 
-/// What is not a number gets its one encoding.
-fn one_nan(k: u64, bits: u16) -> u16 {
-    if decode(k, bits).is_nan() {
-        CANONICAL
-    } else {
-        bits
-    }
-}
-
 fn decode(k: u64, bits: u16) -> f32 {
     if k & BF != 0 {
         return decode_bfloat(bits);
@@ -58,7 +49,7 @@ fn finish(k: u64, x: f64) -> u16 {
     let x = if k & RELU != 0 && x <= 0.0 { 0.0 } else { x };
     let format = if k & BF != 0 { BFLOAT } else { HALF };
     let bits = encode(x, format, NEAREST);
-    // What is subnormal before it is rounded is flushed, even if rounding to so many bits makes it
+    // What is below the normal numbers before it is rounded is flushed, even if rounding makes it
     // normal.
     const TINY: f64 = f64::from_bits(((1023 - 14) << 52) - (1 << 40));
     if k & FTZ != 0 && k & BF == 0 && x.abs() < TINY {
@@ -146,12 +137,23 @@ fn max_(k: u64, operands: [u64; 3]) -> u64 {
     each(k, operands, |a, b, _| extreme(k, a, b, true))
 }
 
+/// Negates, or takes the sign away. What is not a number gets its one encoding.
+fn sign(k: u64, a: u16, negate: bool) -> u16 {
+    let infinity = if k & BF != 0 { 0x7f80 } else { 0x7c00 };
+    let magnitude = flush(k, a) & !SIGN;
+    match magnitude > infinity {
+        true => CANONICAL,
+        false if negate => magnitude | !a & SIGN,
+        false => magnitude,
+    }
+}
+
 fn neg_(k: u64, operands: [u64; 3]) -> u64 {
-    each(k, operands, |a, _, _| one_nan(k, flush(k, a) ^ SIGN))
+    each(k, operands, |a, _, _| sign(k, a, true))
 }
 
 fn abs_(k: u64, operands: [u64; 3]) -> u64 {
-    each(k, operands, |a, _, _| one_nan(k, flush(k, a) & !SIGN))
+    each(k, operands, |a, _, _| sign(k, a, false))
 }
 
 fn ex2_(k: u64, operands: [u64; 3]) -> u64 {
