@@ -2,6 +2,7 @@
 //! How fast one thread of the engine is, beside the same loops compiled by `gcc -O3`:
 //! `cargo run --release -p vcuda-ptx --example bench`.
 
+use std::collections::HashMap;
 use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -11,55 +12,106 @@ const BASE: u64 = 0x10_0000_0000;
 const PTX: &str = include_str!("../tests/ptx/basic_sm80.ptx");
 const N: u32 = 1 << 22;
 const M: u32 = 320;
+const BODIES: u32 = 2048;
+const WIDTH: u32 = 512;
+const DOUBLES: u32 = 1 << 18;
 
-/// The loops in C, with the timing in the program: prints ns per element of each.
+/// The loops in C, with the timing in the program: prints a name and nanoseconds per item for each.
 const C: &str = r#"
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 static double now(void) { struct timespec t; clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t); return t.tv_sec * 1e9 + t.tv_nsec; }
-__attribute__((noinline)) void saxpy(float a, const float *x, float *y, int n) { for (int i = 0; i < n; ++i) y[i] = a * x[i] + y[i]; }
-__attribute__((noinline)) void matmul(const float *a, const float *b, float *restrict c, int n) {
+#define LOOP __attribute__((noinline)) static
+LOOP void saxpy(float a, const float *x, float *y, int n) { for (int i = 0; i < n; ++i) y[i] = a * x[i] + y[i]; }
+LOOP void matmul(const float *a, const float *b, float *restrict c, int n) {
     for (int i = 0; i < n; ++i)
         for (int k = 0; k < n; ++k)
             for (int j = 0; j < n; ++j) c[i * n + j] += a[i * n + k] * b[k * n + j];
 }
+LOOP int reduce(const int *x, int n) { int s = 0; for (int i = 0; i < n; ++i) s += x[i]; return s; }
+LOOP void histogram(const unsigned char *x, unsigned *bins, int n) { for (int i = 0; i < n; ++i) ++bins[x[i]]; }
+LOOP void stencil(const float *x, float *restrict y, int n) {
+    for (int i = 0; i < n; ++i) y[i] = 0.25f * (i ? x[i - 1] : 0) + 0.5f * x[i] + 0.25f * (i + 1 < n ? x[i + 1] : 0);
+}
+LOOP void nbody(const float (*p)[4], float (*restrict f)[3], int n) {
+    for (int i = 0; i < n; ++i) {
+        float s[3] = {0, 0, 0};
+        for (int j = 0; j < n; ++j) {
+            float dx = p[j][0] - p[i][0], dy = p[j][1] - p[i][1], dz = p[j][2] - p[i][2];
+            float r = 1 / sqrtf(dx * dx + dy * dy + dz * dz + 0.01f), k = p[j][3] * r * r * r;
+            s[0] += k * dx, s[1] += k * dy, s[2] += k * dz;
+        }
+        memcpy(f[i], s, sizeof s);
+    }
+}
+LOOP void mandelbrot(int *out, int w, int h, int limit) {
+    for (int y = 0; y < h; ++y)
+        for (int x = 0; x < w; ++x) {
+            float cr = 3.0f * x / w - 2, ci = 2.0f * y / h - 1, zr = 0, zi = 0;
+            int n = 0;
+            while (n < limit && zr * zr + zi * zi < 4) {
+                float t = zr * zr - zi * zi + cr;
+                zi = 2 * zr * zi + ci, zr = t, ++n;
+            }
+            out[y * w + x] = n;
+        }
+}
+LOOP void doubles(const double *x, double *y, int n) {
+    for (int i = 0; i < n; ++i) y[i] = sqrt(x[i]) + exp(-x[i]) * sin(x[i]) / (1 + x[i]) + (float)x[i] + floor(x[i]) + (double)(long)(x[i] * 1e3);
+}
+#define BEST(name, items, call) do { double best = 1e30; for (int r = 0; r < 7; ++r) { double t = now(); call; t = now() - t; if (t < best) best = t; } \
+    printf("%s %f\n", name, best / (double)(items)); } while (0)
 int main(int argc, char **argv) {
-    int n = atoi(argv[1]), m = atoi(argv[2]);
-    float *x = calloc(n, 4), *y = calloc(n, 4), *a = calloc(m * m, 4), *b = calloc(m * m, 4), *c = calloc(m * m, 4);
-    for (int i = 0; i < n; ++i) x[i] = i, y[i] = 1;
-    for (int i = 0; i < m * m; ++i) a[i] = i % 7, b[i] = i % 5;
-    double best = 1e30, best2 = 1e30;
-    for (int r = 0; r < 20; ++r) { double t = now(); saxpy(1.5f, x, y, n); t = now() - t; if (t < best) best = t; }
-    for (int r = 0; r < 5; ++r) { double t = now(); matmul(a, b, c, m); t = now() - t; if (t < best2) best2 = t; }
-    printf("%f %f\n", best / n, best2 / ((double)m * m * m));
-    return c[1] + y[1] == 12345;
+    int n = atoi(argv[1]), m = atoi(argv[2]), b = atoi(argv[3]), w = atoi(argv[4]), d = atoi(argv[5]);
+    float *x = calloc(n, 4), *y = calloc(n, 4), *p = calloc(b, 16), *f = calloc(b, 12);
+    float *ma = calloc(m * m, 4), *mb = calloc(m * m, 4), *mc = calloc(m * m, 4);
+    unsigned char *bytes = calloc(n, 1);
+    unsigned bins[256] = {0};
+    int *image = calloc(w * w, 4), sum = 0;
+    double *dx = calloc(d, 8), *dy = calloc(d, 8);
+    for (int i = 0; i < n; ++i) x[i] = i, y[i] = 1, bytes[i] = i * 7;
+    for (int i = 0; i < m * m; ++i) ma[i] = i % 7, mb[i] = i % 5;
+    for (int i = 0; i < 4 * b; ++i) p[i] = i * 37 % 101 / 10.0f;
+    for (int i = 0; i < d; ++i) dx[i] = i * 0.001;
+    BEST("saxpy", n, saxpy(1.5f, x, y, n));
+    BEST("matmul", (double)m * m * m, matmul(ma, mb, mc, m));
+    BEST("reduce", n, sum += reduce((int *)x, n));
+    BEST("histogram", n, histogram(bytes, bins, n));
+    BEST("stencil", n, stencil(x, y, n));
+    BEST("nbody", (double)b * b, nbody((const float (*)[4])p, (float (*)[3])f, b));
+    BEST("mandelbrot", (double)w * w, mandelbrot(image, w, w, 200));
+    BEST("doubles", d, doubles(dx, dy, d));
+    return mc[1] + y[1] + sum + bins[3] + f[1] + image[5] + dy[1] == 12345;
 }
 "#;
 
-fn in_c() -> Result<(f64, f64), Box<dyn std::error::Error>> {
+/// Nanoseconds per item of each loop.
+fn in_c() -> Result<HashMap<String, f64>, Box<dyn std::error::Error>> {
     let folder = tempfile::tempdir()?;
     let (source, program) = (folder.path().join("loops.c"), folder.path().join("loops"));
     std::fs::write(&source, C)?;
     let status = Command::new("gcc")
-        .arg("-O3")
-        .arg("-o")
+        .args(["-O3", "-o"])
         .arg(&program)
         .arg(&source)
+        .arg("-lm")
         .status()?;
     if !status.success() {
         return Err("gcc failed".into());
     }
+    let sizes = [N, M, BODIES, WIDTH, DOUBLES];
     let output = Command::new(&program)
-        .arg(N.to_string())
-        .arg(M.to_string())
+        .args(sizes.map(|size| size.to_string()))
         .output()?;
     let text = String::from_utf8(output.stdout)?;
-    let mut numbers = text.split_whitespace().map(str::parse);
-    Ok((
-        numbers.next().ok_or("no output")??,
-        numbers.next().ok_or("no output")??,
-    ))
+    let lines = text.lines().filter_map(|line| {
+        let (name, time) = line.split_once(' ')?;
+        Some((name.to_owned(), time.parse().ok()?))
+    });
+    Ok(lines.collect())
 }
 
 /// Time that this thread ran: other work on the machine does not count.
@@ -88,12 +140,13 @@ fn launch(
     kernel: &Arc<Kernel>,
     grid: [u32; 3],
     block: [u32; 3],
+    dynamic_shared: u32,
     params: &[u8],
 ) {
     let launch = Launch {
         grid,
         block,
-        dynamic_shared: 0,
+        dynamic_shared,
         params,
         cooperative: false,
     };
@@ -146,61 +199,118 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let engine = Engine::new(1);
     let empty = program.kernel("empty")?;
     let time = best(2000, || {
-        launch(&engine, &space, &empty, [1; 3], [1; 3], &[])
+        launch(&engine, &space, &empty, [1; 3], [1; 3], 0, &[])
     });
     println!("empty kernel, 1 thread: {:.2} us", time.as_secs_f64() * 1e6);
     let time = best(2000, || {
-        launch(&engine, &space, &empty, [1; 3], [1024, 1, 1], &[])
+        launch(&engine, &space, &empty, [1; 3], [1024, 1, 1], 0, &[])
     });
     println!(
         "empty kernel, 1024 threads: {:.2} us",
         time.as_secs_f64() * 1e6
     );
 
-    let (c_saxpy, c_matmul) = in_c()?;
-    let mut params = vec![];
-    params.extend(1.5f32.to_le_bytes());
-    params.extend([0; 4]);
-    params.extend(x.to_le_bytes());
-    params.extend(y.to_le_bytes());
-    params.extend(N.to_le_bytes());
-    let kernel = program.kernel("saxpy")?;
-    let time = best(10, || {
-        launch(
-            &engine,
-            &space,
-            &kernel,
-            [N / 256, 1, 1],
+    let in_c = in_c()?;
+    let params = |parts: &[&[u8]]| parts.concat();
+    let [px, py, pa, pb, pc] = [x, y, a, b, c].map(u64::to_le_bytes);
+    let [n, m, bodies, width, doubles, limit, padding] =
+        [N, M, BODIES, WIDTH, DOUBLES, 200, 0].map(u32::to_le_bytes);
+    let line = |threads: u32, of: u32| [of / threads, 1, 1];
+    let kernels = [
+        (
+            "saxpy",
+            0,
+            line(256, N),
             [256, 1, 1],
-            &params,
-        )
-    });
-    let ns = time.as_secs_f64() * 1e9 / f64::from(N);
-    println!(
-        "saxpy: {ns:.2} ns/element, gcc -O3 {c_saxpy:.2}, ratio {:.1}",
-        ns / c_saxpy
-    );
-
-    let mut params = vec![];
-    for addr in [a, b, c] {
-        params.extend(addr.to_le_bytes());
-    }
-    params.extend(M.to_le_bytes());
-    let kernel = program.kernel("matmul")?;
-    let time = best(5, || {
-        launch(
-            &engine,
-            &space,
-            &kernel,
+            f64::from(N),
+            params(&[&1.5f32.to_le_bytes(), &padding, &px, &py, &n]),
+        ),
+        (
+            "matmul",
+            0,
             [M / 32, M / 32, 1],
             [32, 32, 1],
-            &params,
-        )
-    });
-    let ns = time.as_secs_f64() * 1e9 / f64::from(M).powi(3);
+            f64::from(M).powi(3),
+            params(&[&pa, &pb, &pc, &m]),
+        ),
+        (
+            "reduce",
+            0,
+            [256, 1, 1],
+            [256, 1, 1],
+            f64::from(N),
+            params(&[&px, &py, &n]),
+        ),
+        (
+            "histogram",
+            0,
+            [256, 1, 1],
+            [256, 1, 1],
+            f64::from(N),
+            params(&[&px, &py, &n]),
+        ),
+        (
+            "stencil",
+            258 * 4,
+            line(256, N),
+            [256, 1, 1],
+            f64::from(N),
+            params(&[&px, &py, &n]),
+        ),
+        (
+            "nbody",
+            0,
+            line(256, BODIES),
+            [256, 1, 1],
+            f64::from(BODIES).powi(2),
+            params(&[&px, &py, &bodies]),
+        ),
+        (
+            "mandelbrot",
+            0,
+            [WIDTH / 16, WIDTH / 16, 1],
+            [16, 16, 1],
+            f64::from(WIDTH).powi(2),
+            params(&[&py, &width, &width, &limit]),
+        ),
+        (
+            "doubles",
+            0,
+            line(256, DOUBLES),
+            [256, 1, 1],
+            f64::from(DOUBLES),
+            params(&[&px, &py, &doubles]),
+        ),
+    ];
+    let mut product = 1.0;
+    for (name, shared, grid, block, items, params) in &kernels {
+        let kernel = program.kernel(name)?;
+        // Values of each kernel's own kind.
+        let mut values: Vec<u8> = Vec::new();
+        match *name {
+            "doubles" => {
+                (0..DOUBLES).for_each(|i| values.extend((f64::from(i) * 0.001).to_le_bytes()))
+            }
+            "histogram" => values.extend((0..N).map(|i| (i.wrapping_mul(7)) as u8)),
+            "nbody" => (0..4 * BODIES)
+                .for_each(|i| values.extend(((i * 37 % 101) as f32 / 10.0).to_le_bytes())),
+            _ => (0..N).for_each(|i| values.extend((i as f32).to_le_bytes())),
+        }
+        space.write(x, &values)?;
+        let time = best(5, || {
+            launch(&engine, &space, &kernel, *grid, *block, *shared, params)
+        });
+        let ns = time.as_secs_f64() * 1e9 / items;
+        let c = in_c.get(*name).copied().ok_or("a loop in C is missing")?;
+        product *= ns / c;
+        println!(
+            "{name:<11} {ns:8.3} ns/item, gcc -O3 {c:7.3}, ratio {:5.1}",
+            ns / c
+        );
+    }
     println!(
-        "tiled matmul: {ns:.3} ns/MAC, gcc -O3 {c_matmul:.3}, ratio {:.1}",
-        ns / c_matmul
+        "geometric mean of the ratios: {:.1}",
+        product.powf(1.0 / kernels.len() as f64)
     );
     Ok(())
 }
