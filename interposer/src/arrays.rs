@@ -137,8 +137,7 @@ pub(crate) fn create(
             .max(height)
             .max(if layered || cube { 0 } else { depth })
             .leading_zeros();
-    let small = size.iter().all(|&extent| extent <= 1 << 17);
-    if width == 0 || !known || !shaped || !small || levels > most {
+    if width == 0 || !known || !shaped || levels > most || !fits(device, size, flags, levels) {
         return Err(error::INVALID_VALUE);
     }
     let mut places = Vec::new();
@@ -180,6 +179,64 @@ pub(crate) fn create(
         owner: true,
         mipmapped: levels > 0,
     }))
+}
+
+/// Whether the device has textures, and if need be surfaces, of this size.
+fn fits(device: &Device, size: Dimensions, flags: u32, levels: u32) -> bool {
+    /// `CU_DEVICE_ATTRIBUTE_MAXIMUM_...`: the extents of textures and of surfaces of a kind, the
+    /// attributes of each ascending from this one.
+    const TEXTURE_1D: u32 = 21;
+    const TEXTURE_2D: u32 = 22;
+    const TEXTURE_3D: u32 = 24;
+    const TEXTURE_2D_LAYERED: u32 = 27;
+    const TEXTURE_1D_LAYERED: u32 = 42;
+    const TEXTURE_2D_GATHER: u32 = 45;
+    const TEXTURE_3D_ALTERNATE: u32 = 47;
+    const TEXTURE_CUBE: u32 = 52;
+    const TEXTURE_CUBE_LAYERED: u32 = 53;
+    const SURFACE_1D: u32 = 55;
+    const SURFACE_2D: u32 = 56;
+    const SURFACE_3D: u32 = 58;
+    const SURFACE_1D_LAYERED: u32 = 61;
+    const SURFACE_2D_LAYERED: u32 = 63;
+    const SURFACE_CUBE: u32 = 66;
+    const SURFACE_CUBE_LAYERED: u32 = 67;
+    const TEXTURE_2D_MIPMAPPED: u32 = 73;
+    const TEXTURE_1D_MIPMAPPED: u32 = 77;
+    let [width, height, depth] = size;
+    // A device that names no limit has none.
+    let within = |first: u32, extents: &[u64]| {
+        (first..).zip(extents).all(|(attribute, &extent)| {
+            let limit = device.attribute(attribute).filter(|&limit| limit > 0);
+            limit.is_none_or(|limit| extent <= limit as u64)
+        })
+    };
+    let is = |flag: u32| flags & flag != 0;
+    let flat = height == 0;
+    let texture = match (is(CUBEMAP), is(LAYERED)) {
+        (true, true) => within(TEXTURE_CUBE_LAYERED, &[width, depth]),
+        (true, false) => within(TEXTURE_CUBE, &[width]),
+        (false, true) if flat => within(TEXTURE_1D_LAYERED, &[width, depth]),
+        (false, true) => within(TEXTURE_2D_LAYERED, &[width, height, depth]),
+        _ if depth > 0 => within(TEXTURE_3D, &size) || within(TEXTURE_3D_ALTERNATE, &size),
+        _ if flat && levels > 0 => within(TEXTURE_1D_MIPMAPPED, &[width]),
+        _ if flat => within(TEXTURE_1D, &[width]),
+        _ if levels > 0 => within(TEXTURE_2D_MIPMAPPED, &[width, height]),
+        _ if is(GATHER) => within(TEXTURE_2D_GATHER, &[width, height]),
+        _ => within(TEXTURE_2D, &[width, height]),
+    };
+    let surface = match (is(CUBEMAP), is(LAYERED)) {
+        _ if !is(SURFACE) => true,
+        (true, true) => within(SURFACE_CUBE_LAYERED, &[width, depth]),
+        (true, false) => within(SURFACE_CUBE, &[width]),
+        (false, true) if flat => within(SURFACE_1D_LAYERED, &[width, depth]),
+        (false, true) => within(SURFACE_2D_LAYERED, &[width, height, depth]),
+        _ if depth > 0 => within(SURFACE_3D, &size),
+        _ if flat => within(SURFACE_1D, &[width]),
+        _ => within(SURFACE_2D, &[width, height]),
+    };
+    // Whatever the device says, no product of extents overflows.
+    texture && surface && size.iter().all(|&extent| extent <= 1 << 17)
 }
 
 /// Handles look like pointers, which no device memory has.
@@ -355,9 +412,7 @@ fn describe(
     match resource {
         Resource::Array(handle) | Resource::Mipmapped(handle) => {
             let array = find(handle, matches!(resource, Resource::Mipmapped(_)))?;
-            if array.device.ordinal != device.ordinal
-                || surface && (array.mipmapped || array.flags & SURFACE == 0)
-            {
+            if array.device.ordinal != device.ordinal || surface && array.mipmapped {
                 return Err(error::INVALID_VALUE);
             }
             let shape = match array.flags & (CUBEMAP | LAYERED) {

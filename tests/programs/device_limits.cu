@@ -195,6 +195,30 @@ static void host_memory() {
     }
 }
 
+static void arrays() {
+    cudaChannelFormatDesc bytes = cudaCreateChannelDesc<unsigned char>();
+    auto array = [&](size_t width, size_t height, size_t depth, unsigned flags, bool fits) {
+        cudaArray_t made;
+        cudaError_t result = cudaMalloc3DArray(&made, &bytes, make_cudaExtent(width, height, depth), flags);
+        EXPECT(result, fits ? cudaSuccess : cudaErrorInvalidValue);
+        EXPECT(cudaGetLastError(), result);
+        if (fits) CUDA(cudaFreeArray(made));
+    };
+    const int *two = device.maxTexture2D, *layered = device.maxTexture2DLayered;
+    array(device.maxTexture1D, 0, 0, 0, true);
+    array(device.maxTexture1D + 1, 0, 0, 0, false);
+    array(two[0], 1, 0, 0, true);
+    array(1, two[1], 0, 0, true);
+    array(two[0] + 1, 1, 0, 0, false);
+    array(1, two[1] + 1, 0, 0, false);
+    array(device.maxTexture3D[0], 1, 1, 0, true);
+    array(device.maxTexture3D[0] + 1, 1, 1, 0, false);
+    array(layered[0], 1, 1, cudaArrayLayered, true);
+    array(1, 1, layered[2], cudaArrayLayered, true);
+    array(1, 1, layered[2] + 1, cudaArrayLayered, false);
+    array(device.maxTextureCubemap + 1, device.maxTextureCubemap + 1, 6, cudaArrayCubemap, false);
+}
+
 int main() {
     CUDA(cudaGetDeviceProperties(&device, 0));
     CUDA(cudaMalloc(&counter, sizeof *counter));
@@ -204,6 +228,7 @@ int main() {
     occupancy_and_cooperation();
     kernels_at_once();
     host_memory();
+    arrays();
     CUDA(cudaFree(counter));
     return pass();
 }

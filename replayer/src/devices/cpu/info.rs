@@ -48,7 +48,9 @@ pub(super) fn device_info(index: u32, options: &CpuOptions) -> DeviceInfo {
 }
 
 /// By `CUdevice_attribute` number (CUDA Driver API, `cuDeviceGetAttribute`), ascending. What is
-/// left out is not there: textures, surfaces, arrays, clusters, virtual memory management.
+/// left out is not there: clusters, virtual memory management. Textures and surfaces are as large as
+/// on compute capability 8.6 (CUDA Programming Guide, "Technical Specifications per Compute
+/// Capability").
 fn attributes(index: u32, options: &CpuOptions) -> Vec<(u32, i32)> {
     let [block_x, block_y, block_z] = MAX_BLOCK.map(|n| n as i32);
     let [grid_x, grid_y, grid_z] = MAX_GRID.map(|n| n as i32);
@@ -74,25 +76,65 @@ fn attributes(index: u32, options: &CpuOptions) -> Vec<(u32, i32)> {
         (18, 0),                                   // integrated
         (19, 1),                                   // can map host memory
         (20, 0),                                   // compute mode: default
-        (30, 512),                                 // surface alignment
-        (31, 1),                                   // concurrent kernels
-        (32, 0),                                   // ECC
-        (33, 0),                                   // PCI bus
-        (34, index as i32),                        // PCI device
-        (35, 0),                                   // TCC driver
-        (36, clock_khz()),                         // memory clock
-        (37, 64),                                  // memory bus width
-        (38, 1 << 20),                             // L2 cache size
+        (21, 131072),                              // 1D textures
+        (22, 131072),                              // 2D textures
+        (23, 65536),
+        (24, 16384), // 3D textures
+        (25, 16384),
+        (26, 16384),
+        (27, 32768), // layered 2D textures
+        (28, 32768),
+        (29, 2048),
+        (30, 512),          // surface alignment
+        (31, 1),            // concurrent kernels
+        (32, 0),            // ECC
+        (33, 0),            // PCI bus
+        (34, index as i32), // PCI device
+        (35, 0),            // TCC driver
+        (36, clock_khz()),  // memory clock
+        (37, 64),           // memory bus width
+        (38, 1 << 20),      // L2 cache size
         (39, THREADS_PER_MULTIPROCESSOR as i32),
-        (40, 1), // asynchronous engines
-        (41, 1), // unified addressing
+        (40, 1),     // asynchronous engines
+        (41, 1),     // unified addressing
+        (42, 32768), // layered 1D textures
+        (43, 2048),
+        (45, 32768), // gathering textures
+        (46, 32768),
+        (47, 8192), // 3D textures of another shape
+        (48, 8192),
+        (49, 32768),
         (50, 0), // PCI domain
         (51, PITCH_ALIGNMENT),
+        (52, 32768), // cube maps
+        (53, 32768), // layered cube maps
+        (54, 2046),
+        (55, 32768),  // 1D surfaces
+        (56, 131072), // 2D surfaces
+        (57, 65536),
+        (58, 16384), // 3D surfaces
+        (59, 16384),
+        (60, 16384),
+        (61, 32768), // layered 1D surfaces
+        (62, 2048),
+        (63, 32768), // layered 2D surfaces
+        (64, 32768),
+        (65, 2048),
+        (66, 32768), // cube surfaces
+        (67, 32768), // layered cube surfaces
+        (68, 2046),
+        (69, 268435456), // linear 1D textures
+        (70, 131072),    // pitched 2D textures
+        (71, 65000),
+        (72, 2097120),
+        (73, 32768), // mipmapped 2D textures
+        (74, 32768),
         (75, capability / 10),
         (76, capability % 10),
-        (78, 0), // stream priorities
-        (79, 1), // globals are cached in L1
-        (80, 1), // locals are cached in L1
+        (77, 32768), // mipmapped 1D textures
+        (78, 0),     // stream priorities
+        (79, 1),     // globals are cached in L1
+        (80, 1),     // locals are cached in L1
         (81, SHARED_PER_MULTIPROCESSOR as i32),
         (82, REGISTERS as i32), // per multiprocessor
         (83, 1),                // managed memory
