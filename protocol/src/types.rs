@@ -92,21 +92,21 @@ pub struct Pitch {
     pub slice: u64,
 }
 
-/// One side of a copy.
+/// One side of a copy. New variants come last, so that older traces are still read.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Place {
     /// Device, pinned or managed memory, by its device address.
     Device { address: u64, pitch: Pitch },
     /// The shared window, by offset: the staging area, through which pageable memory travels.
     Window { offset: u64, pitch: Pitch },
-    /// Memory of the client that lies where it lies, in pieces that its virtual machine's driver
-    /// has made known under this number.
-    Guest { id: u64, offset: u64, pitch: Pitch },
     /// As a source: the bytes themselves, rows packed.
     Inline(Bytes),
     /// As a destination: the bytes return in the reply, rows packed. At most
     /// [`crate::layout::MAX_REPLY_DATA`] bytes.
     Reply,
+    /// Memory of the client that lies where it lies, in pieces that its virtual machine's driver
+    /// has made known under this number.
+    Guest { id: u64, offset: u64, pitch: Pitch },
 }
 
 impl Place {
