@@ -62,6 +62,22 @@ fn sizes_given_as_arguments_are_used() {
 }
 
 #[test]
+fn the_device_has_the_compute_capability_that_it_is_given() {
+    let run = |capability: &str, name: &str| {
+        Run::vcuda(["run"])
+            .arg(program(name))
+            .env("VCUDA_CPU_COMPUTE_CAPABILITY", capability)
+            .run()
+    };
+    for capability in ["8.0", "9.0", "12.0"] {
+        run(capability, "device_limits").expect_pass("device_limits");
+        run(capability, "device_query").expect_pass("device_query");
+    }
+    // The program has PTX for 8.0 alone.
+    run("7.5", "device_limits").expect_code(1);
+}
+
+#[test]
 fn a_failed_assertion_says_what_and_where_as_cuda_does() {
     let result = Run::vcuda(["run"])
         .arg(program("sticky_errors"))
