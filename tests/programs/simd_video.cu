@@ -28,11 +28,11 @@ __global__ void compute(const unsigned *a, const unsigned *b, const unsigned *c,
     o[10 * n] = r;
     asm("vset4.u32.u32.lt.add %0, %1, %2, %3;" : "=r"(r) : "r"(x), "r"(y), "r"(z));
     o[11 * n] = r;
-    asm("vmad.s32.s32.u32 %0, %1.b1, %2.h1, %3;" : "=r"(r) : "r"(x), "r"(y), "r"(z));
+    asm("vmad.s32.s32.s32 %0, %1.h0, %2.h1, %3;" : "=r"(r) : "r"(x), "r"(y), "r"(z));
     o[12 * n] = r;
-    asm("vsub.s32.u32.s32.sat.max %0, %1.b3, %2.h0, %3;" : "=r"(r) : "r"(x), "r"(y), "r"(z));
+    asm("vabsdiff.s32.s32.s32.min %0, %1.h0, %2.h1, %3;" : "=r"(r) : "r"(x), "r"(y), "r"(z));
     o[13 * n] = r;
-    asm("vshr.u32.u32.u32.clamp %0.b2, %1, %2.b0, %3;" : "=r"(r) : "r"(x), "r"(y), "r"(z));
+    asm("vshr.u32.u32.u32.clamp %0.b1, %1, %2.b2, %3;" : "=r"(r) : "r"(x), "r"(y), "r"(z));
     o[14 * n] = r;
     asm("vmin2.s32.s32.s32 %0.h10, %1.h12, %2.h30, %3;" : "=r"(r) : "r"(x), "r"(y), "r"(z));
     o[15 * n] = r;
@@ -75,7 +75,7 @@ int main() {
         for (int k = 0; k < 4; k++) sum += abs(byte(x, k) - byte(y, k)), less += byte(x, k) < byte(y, k);
         // A sequence of halves of y and x: 0 and 1 are x's, 2 and 3 y's.
         auto lane = [&](int k) { return k < 2 ? shalf(x, k) : shalf(y, k - 2); };
-        unsigned shift = std::min(byte(y, 0), 32);
+        unsigned shift = std::min(byte(y, 2), 32);
         unsigned shifted = shift > 31 ? 0 : x >> shift;
         const unsigned expected[functions] = {
             bytes([&](int k) { return (unsigned)(byte(x, k) + byte(y, k)); }),
@@ -90,9 +90,9 @@ int main() {
             bytes([&](int k) { return (unsigned)clamp(sbyte(x, k) + sbyte(y, k), -128, 127); }),
             halves([&](int k) { return (unsigned)(half(x, k) + half(y, k) + 1) / 2; }),
             less + z,
-            (unsigned)(sbyte(x, 1) * half(y, 1)) + z,
-            (unsigned)std::max(byte(x, 3) - shalf(y, 0), (int)z),
-            (z & ~0xff0000u) | (shifted & 255) << 16,
+            (unsigned)(shalf(x, 0) * shalf(y, 1)) + z,
+            (unsigned)std::min(abs(shalf(x, 0) - shalf(y, 1)), (int)z),
+            (z & ~0xff00u) | (shifted & 255) << 8,
             halves([&](int k) { return (unsigned)std::min(lane(k == 0 ? 2 : 1), lane(k == 0 ? 0 : 3)); }),
         };
         for (int f = 0; f < functions; f++) {
