@@ -6,6 +6,7 @@
 //! that waits spins for microseconds, then says that it sleeps and blocks; the other side rings
 //! only then.
 
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering, fence};
 use std::time::{Duration, Instant};
 
@@ -14,8 +15,30 @@ use crate::notify::Notify;
 use crate::shared::SharedMemory;
 use crate::wire::MAX_MESSAGE;
 
-/// How long a side spins before it sleeps.
-pub const SPIN: Duration = Duration::from_micros(20);
+/// How long a side spins before it sleeps: a millisecond where there are processors to spare, little
+/// where somebody else may need this one.
+pub fn spin() -> Duration {
+    const MANY: usize = 8;
+    static SPIN: OnceLock<Duration> = OnceLock::new();
+    *SPIN.get_or_init(|| {
+        let processors = std::thread::available_parallelism().map_or(1, usize::from);
+        match processors >= MANY {
+            true => Duration::from_millis(1),
+            false => Duration::from_micros(20),
+        }
+    })
+}
+
+/// What a side does between two looks.
+pub fn relax() {
+    for _ in 0..4 {
+        std::hint::spin_loop();
+    }
+    if spin() < Duration::from_millis(1) {
+        // Whoever is waited for may be waiting for this processor.
+        std::thread::yield_now();
+    }
+}
 
 /// The other side broke the ring's rules. Nothing that it wrote can be trusted any more.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -47,7 +70,7 @@ fn check_memory(memory: &SharedMemory) -> Result<(), RingError> {
 fn await_change(
     notify: &dyn Notify,
     asleep: &AtomicU32,
-    timeout: Duration,
+    (spin, timeout): (Duration, Duration),
     ready: impl Fn() -> bool,
 ) -> bool {
     let start = Instant::now();
@@ -58,7 +81,7 @@ fn await_change(
             }
             std::hint::spin_loop();
         }
-        if start.elapsed() >= SPIN {
+        if start.elapsed() >= spin {
             break;
         }
         // Whoever makes it ready may be waiting for this processor.
@@ -143,7 +166,8 @@ impl Producer {
         let need = framed(len);
         let memory = self.memory.clone();
         let tail = self.tail;
-        await_change(notify, memory.u32(PRODUCER_ASLEEP), timeout, || {
+        let times = (spin(), timeout);
+        await_change(notify, memory.u32(PRODUCER_ASLEEP), times, || {
             let head = memory.u64(RING_HEAD).load(Ordering::Acquire).min(tail);
             RING_LEN as u64 - (tail - head) >= need
         })
@@ -204,7 +228,16 @@ impl Consumer {
 
     /// Waits until a message is there, or `timeout`.
     pub fn wait(&self, notify: &dyn Notify, timeout: Duration) -> bool {
-        await_change(notify, self.memory.u32(CONSUMER_ASLEEP), timeout, || {
+        self.wait_spinning(notify, (spin(), timeout))
+    }
+
+    /// The same, asleep from the beginning.
+    pub fn sleep(&self, notify: &dyn Notify, timeout: Duration) -> bool {
+        self.wait_spinning(notify, (Duration::ZERO, timeout))
+    }
+
+    fn wait_spinning(&self, notify: &dyn Notify, times: (Duration, Duration)) -> bool {
+        await_change(notify, self.memory.u32(CONSUMER_ASLEEP), times, || {
             self.memory.u64(RING_TAIL).load(Ordering::Acquire) != self.head
         })
     }

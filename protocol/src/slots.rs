@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use crate::layout::*;
 use crate::notify::Notify;
-use crate::ring::SPIN;
+use crate::ring::spin;
 use crate::shared::SharedMemory;
 use crate::types::{Reply, Status};
 use crate::wire::{self, WireError};
@@ -68,7 +68,7 @@ pub fn wait(
             }
             std::hint::spin_loop();
         }
-        if start.elapsed() < SPIN {
+        if start.elapsed() < spin() {
             // Whoever answers may be waiting for this processor.
             std::thread::yield_now();
             continue;

@@ -16,7 +16,8 @@ use crate::{Code, Gpu, INVALID_VALUE, RANGE, code, current, driver, ok};
 /// the driver.
 pub(crate) fn window() -> Option<Window> {
     let maps = std::fs::read_to_string("/proc/self/maps").ok()?;
-    let named = |line: &&str| line.contains("memfd:vcuda-window") || line.contains("memfd:vcuda-replay");
+    let named =
+        |line: &&str| line.contains("memfd:vcuda-window") || line.contains("memfd:vcuda-replay");
     let line = maps.lines().find(named)?;
     let (from, to) = line.split(' ').next()?.split_once('-')?;
     let base = u64::from_str_radix(from, 16).ok()?;
@@ -24,6 +25,7 @@ pub(crate) fn window() -> Option<Window> {
     Some(Window {
         base,
         memory: memory_at(base, end - base),
+        backing: None,
     })
 }
 
@@ -50,7 +52,7 @@ pub(crate) fn operand(address: u64, extent: Extent, pitch: Pitch) -> Result<Oper
     let rows = Rows::new(extent, pitch).ok_or(INVALID_VALUE)?;
     let offset = address % 64;
     Ok(Operand::Host {
-        memory: memory_at(address - offset, offset + rows.span()),
+        memory: memory_at(address - offset, offset + rows.span()).into(),
         offset,
         pitch,
     })
@@ -71,4 +73,3 @@ extern "C" fn cuMemHostRegister_v2(memory: *mut c_void, size: usize, _flags: u32
 extern "C" fn cuMemHostUnregister(memory: *mut c_void) -> Code {
     code(current().map(|gpu| gpu.device.host_free(memory as u64)))
 }
-

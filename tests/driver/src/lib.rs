@@ -24,9 +24,7 @@ use std::sync::{Arc, OnceLock, mpsc};
 use parking_lot::Mutex;
 use vcuda_protocol::{DeviceInfo, FunctionInfo, Status};
 use vcuda_replayer::devices::cpu::{CpuDevice, CpuOptions};
-use vcuda_replayer::devices::{
-    Completion, Device, EventHandle, Faults, Order, StreamHandle,
-};
+use vcuda_replayer::devices::{Completion, Device, EventHandle, Faults, Order, StreamHandle};
 
 type Code = u32;
 
@@ -85,7 +83,9 @@ fn driver() -> Result<&'static Driver, Code> {
 
 impl Driver {
     fn gpu(&self, device: i32) -> Result<&Gpu, Code> {
-        let found = usize::try_from(device).ok().and_then(|i| self.devices.get(i));
+        let found = usize::try_from(device)
+            .ok()
+            .and_then(|i| self.devices.get(i));
         found.ok_or(INVALID_DEVICE)
     }
 }
@@ -354,7 +354,13 @@ fn is_mapping(address: u64, size: usize) -> Result<(), Code> {
 }
 
 #[unsafe(no_mangle)]
-extern "C" fn cuMemMap(address: u64, size: usize, _offset: usize, _handle: u64, _flags: u64) -> Code {
+extern "C" fn cuMemMap(
+    address: u64,
+    size: usize,
+    _offset: usize,
+    _handle: u64,
+    _flags: u64,
+) -> Code {
     code(is_mapping(address, size))
 }
 

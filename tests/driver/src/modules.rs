@@ -15,7 +15,9 @@ unsafe fn image<'a>(from: *const c_void) -> Result<&'a [u8], Code> {
     let bytes = from.cast::<u8>();
     // SAFETY: no image is shorter than four bytes, and a header is as long as its kind says.
     let (magic, header) = unsafe {
-        let magic: [u8; 4] = std::slice::from_raw_parts(bytes, 4).try_into().unwrap_or_default();
+        let magic: [u8; 4] = std::slice::from_raw_parts(bytes, 4)
+            .try_into()
+            .unwrap_or_default();
         let header = if magic == *b"\x7fELF" { 64 } else { 16 };
         (magic, header)
     };
@@ -168,7 +170,9 @@ extern "C" fn cuOccupancyMaxActiveBlocksPerMultiprocessor(
 ) -> Code {
     code(current().and_then(|gpu| {
         let function = FunctionHandle(function);
-        let blocks = ok(gpu.device.occupancy(function, block_size as u32, shared as u64))?;
+        let blocks = ok(gpu
+            .device
+            .occupancy(function, block_size as u32, shared as u64))?;
         put(to, blocks as i32)
     }))
 }

@@ -26,17 +26,19 @@ extern "C" fn cuStreamDestroy_v2(of: u64) -> Code {
 
 #[unsafe(no_mangle)]
 extern "C" fn cuStreamQuery(of: u64) -> Code {
-    code(current().and_then(|gpu| {
-        match ok(gpu.device.stream_query(stream(gpu, of)))? {
+    code(
+        current().and_then(|gpu| match ok(gpu.device.stream_query(stream(gpu, of)))? {
             true => Ok(()),
             false => Err(NOT_READY),
-        }
-    }))
+        }),
+    )
 }
 
 #[unsafe(no_mangle)]
 extern "C" fn cuStreamSynchronize(of: u64) -> Code {
-    code(current().and_then(|gpu| wait(|done| gpu.device.stream_synchronize(stream(gpu, of), done))))
+    code(
+        current().and_then(|gpu| wait(|done| gpu.device.stream_synchronize(stream(gpu, of), done))),
+    )
 }
 
 #[unsafe(no_mangle)]
@@ -105,10 +107,12 @@ extern "C" fn cuEventRecord(of: u64, on: u64) -> Code {
 
 #[unsafe(no_mangle)]
 extern "C" fn cuEventQuery(of: u64) -> Code {
-    code(current().and_then(|gpu| match ok(gpu.device.event_query(event(of)))? {
-        true => Ok(()),
-        false => Err(NOT_READY),
-    }))
+    code(
+        current().and_then(|gpu| match ok(gpu.device.event_query(event(of)))? {
+            true => Ok(()),
+            false => Err(NOT_READY),
+        }),
+    )
 }
 
 #[unsafe(no_mangle)]
@@ -152,7 +156,7 @@ extern "C" fn cuMemcpyHtoDAsync_v2(to: u64, from: *const c_void, bytes: usize, o
             return Err(INVALID_VALUE);
         }
         let src = vcuda_replayer::devices::Operand::Host {
-            memory,
+            memory: memory.into(),
             offset: 0,
             pitch: Pitch::default(),
         };
@@ -251,11 +255,25 @@ extern "C" fn cuMemsetD2D8Async(at: u64, pitch: usize, v: u8, w: usize, h: usize
 }
 
 #[unsafe(no_mangle)]
-extern "C" fn cuMemsetD2D16Async(at: u64, pitch: usize, v: u16, w: usize, h: usize, of: u64) -> Code {
+extern "C" fn cuMemsetD2D16Async(
+    at: u64,
+    pitch: usize,
+    v: u16,
+    w: usize,
+    h: usize,
+    of: u64,
+) -> Code {
     fill(of, (at, pitch as u64), v.into(), 2, (w, h))
 }
 
 #[unsafe(no_mangle)]
-extern "C" fn cuMemsetD2D32Async(at: u64, pitch: usize, v: u32, w: usize, h: usize, of: u64) -> Code {
+extern "C" fn cuMemsetD2D32Async(
+    at: u64,
+    pitch: usize,
+    v: u32,
+    w: usize,
+    h: usize,
+    of: u64,
+) -> Code {
     fill(of, (at, pitch as u64), v, 4, (w, h))
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Copies and fills.
 
-use vcuda_protocol::shared::SharedMemory;
+use vcuda_protocol::scattered::Scattered;
 use vcuda_protocol::{Extent, Pitch, Status};
 
 use super::driver::{CUDA_MEMCPY3D, CUdeviceptr, CUstream, MemoryType, call};
@@ -18,11 +18,16 @@ enum Side {
     /// Memory that the GPUs use by address.
     Visible(u64, Rows),
     /// Other memory of this process.
-    Private(SharedMemory, u64, Rows),
+    Private(Scattered, u64, Rows),
 }
 
 impl State {
-    fn side(&mut self, machine: &Machine, operand: Operand, extent: Extent) -> Result<Side, Status> {
+    fn side(
+        &mut self,
+        machine: &Machine,
+        operand: Operand,
+        extent: Extent,
+    ) -> Result<Side, Status> {
         match operand {
             Operand::Device { address, pitch } => {
                 let rows = Rows::new(extent, pitch).ok_or(status::INVALID_VALUE)?;
@@ -37,11 +42,14 @@ impl State {
                 pitch,
             } => {
                 let rows = Rows::new(extent, pitch).ok_or(status::INVALID_VALUE)?;
+                if !memory.holds(offset, rows.span()) {
+                    return Err(status::INVALID_VALUE);
+                }
                 let here = contiguous(&memory, offset, rows.span());
-                let here = here.ok_or(status::INVALID_VALUE)?;
-                Ok(match self.is_staging(machine, here, rows.span()) {
-                    true => Side::Visible(here, rows),
-                    false => Side::Private(memory, offset, rows),
+                let pinned = here.filter(|&here| self.is_staging(machine, here, rows.span()));
+                Ok(match pinned {
+                    Some(here) => Side::Visible(here, rows),
+                    None => Side::Private(memory, offset, rows),
                 })
             }
         }
@@ -110,7 +118,13 @@ impl State {
                 }
                 let buffer = self.buffer(machine, bytes)?;
                 let (_, cu) = self.issue(machine, stream)?;
-                transfer(machine, cu, (buffer.address, packed), (from, from_rows), extent)?;
+                transfer(
+                    machine,
+                    cu,
+                    (buffer.address, packed),
+                    (from, from_rows),
+                    extent,
+                )?;
                 let this = machine.this();
                 let arrived: Completion = Box::new(move |arrived| {
                     if arrived.is_ok() {
@@ -121,7 +135,10 @@ impl State {
                 });
                 self.wait_for_stream(machine, stream, arrived, jobs)
             }
-            (Side::Private(to, to_offset, to_rows), Side::Private(from, from_offset, from_rows)) => {
+            (
+                Side::Private(to, to_offset, to_rows),
+                Side::Private(from, from_offset, from_rows),
+            ) => {
                 let (device, cu) = self.issue(machine, stream)?;
                 let copy: Completion = Box::new(move |well| {
                     let mut bytes = Vec::new();
@@ -183,9 +200,15 @@ impl State {
                 }
                 2 => {
                     let value = value as u16;
-                    call!(driver, cuMemsetD2D16Async(at, row, value, width, height, cu))?;
+                    call!(
+                        driver,
+                        cuMemsetD2D16Async(at, row, value, width, height, cu)
+                    )?;
                 }
-                _ => call!(driver, cuMemsetD2D32Async(at, row, value, width, height, cu))?,
+                _ => call!(
+                    driver,
+                    cuMemsetD2D32Async(at, row, value, width, height, cu)
+                )?,
             }
         }
         Ok(())
@@ -196,10 +219,9 @@ fn is_gapless(rows: Rows) -> bool {
     rows.span() == rows.bytes()
 }
 
-/// The address in this process of a range that lies within a memory.
-fn contiguous(memory: &SharedMemory, offset: u64, len: u64) -> Option<u64> {
-    let here = memory.range(offset as usize, len as usize)?;
-    Some(here as u64)
+/// The address in this process of a range that lies in one piece of a memory.
+fn contiguous(memory: &Scattered, offset: u64, len: u64) -> Option<u64> {
+    Some(memory.contiguous(offset, len)? as u64)
 }
 
 /// Copies a box between addresses that the driver knows.
@@ -256,13 +278,13 @@ fn transfer(
 }
 
 /// Reads a box of a memory, packed, into memory of ours at an address, which is long enough.
-fn gather(memory: &SharedMemory, offset: u64, rows: Rows, to: u64) -> Result<(), Status> {
+fn gather(memory: &Scattered, offset: u64, rows: Rows, to: u64) -> Result<(), Status> {
     let mut position = 0;
     for (at, len) in rows.runs() {
         // SAFETY: the callers' buffers hold all bytes of the box, and are in no other use.
         let room =
             unsafe { std::slice::from_raw_parts_mut((to as *mut u8).add(position), len as usize) };
-        if !memory.read((offset + at) as usize, room) {
+        if !memory.read(offset + at, room) {
             return Err(status::INVALID_VALUE);
         }
         position += len as usize;
@@ -271,13 +293,13 @@ fn gather(memory: &SharedMemory, offset: u64, rows: Rows, to: u64) -> Result<(),
 }
 
 /// Writes a box of a memory from packed bytes at an address.
-fn scatter(memory: &SharedMemory, offset: u64, rows: Rows, from: u64) -> Result<(), Status> {
+fn scatter(memory: &Scattered, offset: u64, rows: Rows, from: u64) -> Result<(), Status> {
     let mut position = 0;
     for (at, len) in rows.runs() {
         // SAFETY: the callers' buffers hold all bytes of the box, and the copy into them is over.
         let bytes =
             unsafe { std::slice::from_raw_parts((from as *const u8).add(position), len as usize) };
-        if !memory.write((offset + at) as usize, bytes) {
+        if !memory.write(offset + at, bytes) {
             return Err(status::INVALID_VALUE);
         }
         position += len as usize;

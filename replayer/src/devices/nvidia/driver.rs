@@ -9,9 +9,9 @@ use std::path::PathBuf;
 use std::sync::OnceLock;
 
 pub(super) use cudarc::driver::sys::{
-    CUDA_MEMCPY3D, CUarray, CUcontext, CUdeviceptr, CUevent, CUfunction,
-    CUmemAccess_flags_enum as Access, CUmemAccessDesc, CUmemAllocationHandleType_enum as HandleType,
-    CUmemAllocationProp, CUmemAllocationType_enum as AllocationType, CUmemLocation,
+    CUDA_MEMCPY3D, CUcontext, CUdeviceptr, CUevent, CUfunction, CUmemAccess_flags_enum as Access,
+    CUmemAccessDesc, CUmemAllocationHandleType_enum as HandleType, CUmemAllocationProp,
+    CUmemAllocationType_enum as AllocationType, CUmemLocation,
     CUmemLocationType_enum as LocationType, CUmemorytype_enum as MemoryType, CUmodule, CUstream,
     CUuuid,
 };
@@ -108,8 +108,6 @@ functions! {
     cuMemMap(CUdeviceptr, usize, usize, u64, u64);
     cuMemUnmap(CUdeviceptr, usize);
     cuMemSetAccess(CUdeviceptr, usize, *const CUmemAccessDesc, usize);
-    cuMemHostAlloc(*mut *mut c_void, usize, u32);
-    cuMemFreeHost(*mut c_void);
     cuMemHostRegister_v2(*mut c_void, usize, u32);
     cuMemHostUnregister(*mut c_void);
     cuMemcpyAsync(CUdeviceptr, CUdeviceptr, usize, CUstream);

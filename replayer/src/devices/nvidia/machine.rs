@@ -190,10 +190,7 @@ impl Machine {
             generation => return Ok(generation),
         }
         let mut context: CUcontext = std::ptr::null_mut();
-        call!(
-            self.driver,
-            cuCtxCreate_v2(&mut context, SPIN, gpu.device)
-        )?;
+        call!(self.driver, cuCtxCreate_v2(&mut context, SPIN, gpu.device))?;
         let generation = GENERATIONS.fetch_add(1, Ordering::Relaxed);
         gpu.context.store(context as u64, Ordering::Release);
         gpu.generation.store(generation, Ordering::Release);
@@ -290,7 +287,8 @@ impl Machine {
             (true, true) => {
                 let now = Instant::now();
                 let waited = now.saturating_duration_since(state.news);
-                if waited > ASK && now.saturating_duration_since(state.asked) > ASK.max(waited / 8) {
+                if waited > ASK && now.saturating_duration_since(state.asked) > ASK.max(waited / 8)
+                {
                     state.asked = now;
                     if let Err((device, status)) = state.ask(self) {
                         state.fail(self, device, status, &mut jobs);

@@ -31,7 +31,7 @@ const KEPT: u64 = 4 << 30;
 /// Each GPU's addresses begin at its multiple of this, as the CPU devices' do, so that recordings
 /// of one can be replayed on the other without moving addresses.
 const STRIDE: u64 = 1 << 40;
-const RANGE: u64 = 1 << 39;
+const RANGE: u64 = 128 << 30;
 /// Addresses for each byte of memory, at least: they are fragmented when memory is not.
 const RANGE_PER_MEMORY: u64 = 2;
 

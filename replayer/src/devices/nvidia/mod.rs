@@ -344,9 +344,8 @@ impl Device for NvidiaDevice {
         image: &[u8],
         managed: &HashMap<String, u64>,
     ) -> (Option<ModuleHandle>, ModuleInfo) {
-        let loaded = self.with(|state, _| {
-            Ok(state.load_module(&self.machine, self.index, image, managed))
-        });
+        let loaded =
+            self.with(|state, _| Ok(state.load_module(&self.machine, self.index, image, managed)));
         loaded.unwrap_or_else(|status| {
             let info = ModuleInfo {
                 status,
@@ -425,10 +424,8 @@ impl machine::State {
         let _ = machine.destroy_context(device);
         self.devices[device].memory.clear(machine);
         self.devices[device].error = None;
-        if let Ok(other) = machine.enter_any() {
-            // Whichever context pinned host memory, it may be the one that is gone.
-            let _ = self.pin_again(machine);
-            let _ = other;
+        if machine.enter_any().is_ok() {
+            self.pin_again(machine);
         }
     }
 }

@@ -261,12 +261,7 @@ impl State {
         let mut blocks = 0;
         call!(
             machine.driver,
-            cuOccupancyMaxActiveBlocksPerMultiprocessor(
-                &mut blocks,
-                function,
-                block_size,
-                shared
-            )
+            cuOccupancyMaxActiveBlocksPerMultiprocessor(&mut blocks, function, block_size, shared)
         )?;
         Ok(u32::try_from(blocks).unwrap_or(0))
     }
@@ -342,7 +337,12 @@ fn layouts(image: &[u8]) -> HashMap<String, Vec<(u32, u32)>> {
     let Ok(image) = Image::parse(image) else {
         return layouts;
     };
-    for kernel in image.entries().iter().filter_map(|e| e.kernels().ok()).flatten() {
+    for kernel in image
+        .entries()
+        .iter()
+        .filter_map(|e| e.kernels().ok())
+        .flatten()
+    {
         let params = kernel.params.iter().map(|p| (p.offset, p.size)).collect();
         layouts.insert(kernel.name, params);
     }
@@ -358,12 +358,12 @@ fn prints(image: &[u8], capability: u32) -> bool {
         let sm = entry.arch.sm;
         entry.kind == EntryKind::Cubin && sm / 10 == capability / 10 && sm <= capability
     });
-    machine_code
-        .chain(image.best_ptx(capability))
-        .any(|entry| match entry.payload_within(PAYLOAD) {
+    machine_code.chain(image.best_ptx(capability)).any(|entry| {
+        match entry.payload_within(PAYLOAD) {
             Ok(payload) => contains(&payload, b"vprintf"),
             Err(_) => true,
-        })
+        }
+    })
 }
 
 fn contains(bytes: &[u8], word: &[u8]) -> bool {

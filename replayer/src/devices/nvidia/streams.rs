@@ -154,7 +154,11 @@ impl Stream {
 
     fn reach(&mut self, position: u64) {
         self.done = self.done.max(position);
-        while self.launches.front().is_some_and(|&(at, _)| at <= self.done) {
+        while self
+            .launches
+            .front()
+            .is_some_and(|&(at, _)| at <= self.done)
+        {
             self.launches.pop_front();
         }
     }
@@ -329,7 +333,10 @@ impl State {
         stream.destroyed = true;
         stream.look();
         let marked = match stream.is_busy() {
-            true => stream.mark(machine).and_then(|_| stream.end(machine)).map(drop),
+            true => stream
+                .mark(machine)
+                .and_then(|_| stream.end(machine))
+                .map(drop),
             false => Ok(()),
         };
         let (cu, idle) = (stream.raw(), !stream.is_busy());
@@ -729,7 +736,10 @@ impl State {
     }
 
     /// What work that is issued now leaves unfinished behind it: an event of each busy stream.
-    pub(super) fn unfinished(&mut self, machine: &Machine) -> Result<Vec<(u32, Arc<Event>)>, Status> {
+    pub(super) fn unfinished(
+        &mut self,
+        machine: &Machine,
+    ) -> Result<Vec<(u32, Arc<Event>)>, Status> {
         let busy = self.streams.busy(None);
         let ends = busy.into_iter().filter_map(|slot| {
             let stream = self.streams.slots.get_mut(slot as usize)?.1.as_mut()?;
@@ -937,7 +947,10 @@ impl Fences {
 
     fn since(&self, seen: u64) -> impl Iterator<Item = (u32, &Arc<Event>)> {
         let skipped = seen.saturating_sub(self.gone) as usize;
-        self.list.iter().skip(skipped).map(|(slot, event)| (*slot, event))
+        self.list
+            .iter()
+            .skip(skipped)
+            .map(|(slot, event)| (*slot, event))
     }
 
     pub(super) fn add(&mut self, machine: &Machine, events: &[(u32, Arc<Event>)]) {
