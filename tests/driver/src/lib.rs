@@ -37,8 +37,9 @@ const NOT_READY: Code = 600;
 
 /// Memory of each device, as it is reported. Its addresses are many times as many.
 const MEMORY: u64 = 8 << 30;
-/// Addresses of each device that can be reserved.
+/// Addresses of each device that can be reserved, and how many of them can be used.
 const RANGE: u64 = 128 << 30;
+const USED: u64 = 64 << 30;
 const GRANULARITY: u64 = 2 << 20;
 
 struct Driver {
@@ -143,7 +144,7 @@ fn wait(start: impl FnOnce(Completion) -> Result<(), Status>) -> Result<(), Code
 extern "C" fn cuInit(_flags: u32) -> Code {
     DRIVER.get_or_init(|| {
         let mut options = CpuOptions::from_env().unwrap_or_default();
-        // A quarter of the addresses, which are not memory until they are touched.
+        // Addresses, which are not memory until they are touched.
         options.memory = RANGE;
         let window = host::window();
         let devices = CpuDevice::create(options, window.as_ref()).unwrap_or_default();
@@ -235,7 +236,7 @@ extern "C" fn cuCtxCreate_v2(context: *mut u64, _flags: u32, device: i32) -> Cod
             // Mappings come and go within it; the CPU device sees one allocation.
             ok(gpu
                 .device
-                .allocate(gpu.info.heap_base, RANGE, Order::Device, 0))?;
+                .allocate(gpu.info.heap_base, USED, Order::Device, 0))?;
             *open = true;
         }
         CURRENT.set(device as usize + 1);
@@ -347,7 +348,7 @@ fn is_mapping(address: u64, size: usize) -> Result<(), Code> {
     let gpus = &driver()?.devices;
     let within = gpus.iter().any(|gpu| {
         let offset = address.wrapping_sub(gpu.info.heap_base);
-        offset < RANGE && size as u64 <= RANGE - offset
+        offset < USED && size as u64 <= USED - offset
     });
     let whole = address % GRANULARITY == 0 && size as u64 % GRANULARITY == 0;
     (within && whole).then_some(()).ok_or(INVALID_VALUE)

@@ -163,6 +163,13 @@ impl Stream {
         }
     }
 
+    /// What need not wait any more.
+    fn take_ready(&mut self, jobs: &mut Jobs) {
+        while let Some((_, job)) = self.waits.pop_front_if(|(at, _)| *at <= self.done) {
+            jobs.push((job, Ok(())));
+        }
+    }
+
     /// Has the word tell when all that is issued so far has finished.
     fn mark(&mut self, machine: &Machine) -> Result<u64, Status> {
         if self.marked < self.issued {
@@ -537,6 +544,8 @@ impl State {
         let ends = slots.into_iter().filter_map(|slot| {
             let stream = self.streams.slots.get_mut(slot as usize)?.1.as_mut()?;
             stream.look();
+            // What has waited longer comes first.
+            stream.take_ready(jobs);
             stream.is_busy().then_some((slot, stream.issued))
         });
         let ends = ends.collect();
@@ -610,9 +619,7 @@ impl State {
             };
             stream.look();
             let first = jobs.len();
-            while let Some((_, job)) = stream.waits.pop_front_if(|(at, _)| *at <= stream.done) {
-                jobs.push((job, Ok(())));
-            }
+            stream.take_ready(jobs);
             if jobs.len() > first && self.devices[stream.device].prints {
                 machine.flush(stream.device, (!stream.is_busy()).then_some(stream.raw()));
             }
