@@ -31,9 +31,7 @@ pub fn spin() -> Duration {
 
 /// What a side does between two looks.
 pub fn relax() {
-    for _ in 0..4 {
-        std::hint::spin_loop();
-    }
+    std::hint::spin_loop();
     if spin() < Duration::from_millis(1) {
         // Whoever is waited for may be waiting for this processor.
         std::thread::yield_now();
@@ -84,8 +82,7 @@ fn await_change(
         if start.elapsed() >= spin {
             break;
         }
-        // Whoever makes it ready may be waiting for this processor.
-        std::thread::yield_now();
+        relax();
     }
     asleep.store(1, Ordering::Relaxed);
     // Orders the store before the last look, as the other side orders its change before its look
@@ -158,7 +155,21 @@ impl Producer {
             .u64(RING_TAIL)
             .store(self.tail, Ordering::Release);
         rouse(notify, self.memory.u32(CONSUMER_ASLEEP));
+        self.expect_writes();
         Ok(true)
+    }
+
+    /// Fetches the lines that the next messages go to, which the other side has had.
+    fn expect_writes(&self) {
+        #[cfg(target_arch = "x86_64")]
+        for line in 2..6 {
+            use std::arch::x86_64::{_MM_HINT_ET0, _mm_prefetch};
+            let at = (self.tail as usize + line * 64) & (RING_LEN - 1);
+            if let Some(line) = self.memory.range(RING + at, 1) {
+                // SAFETY: a hint about an address, which reads and writes nothing.
+                unsafe { _mm_prefetch::<_MM_HINT_ET0>(line.cast()) };
+            }
+        }
     }
 
     /// Waits until a message of `len` bytes may fit, or `timeout`.
@@ -186,24 +197,33 @@ impl Producer {
 pub struct Consumer {
     memory: SharedMemory,
     head: u64,
+    /// The last tail seen, so that the other side's cache line is read only when all is consumed.
+    tail: u64,
 }
 
 impl Consumer {
     pub fn new(memory: SharedMemory) -> Result<Self, RingError> {
         check_memory(&memory)?;
-        Ok(Consumer { memory, head: 0 })
+        Ok(Consumer {
+            memory,
+            head: 0,
+            tail: 0,
+        })
     }
 
     /// Copies the next message out into `message`. `Ok(false)`: there is none.
     pub fn pop(&mut self, message: &mut Vec<u8>, notify: &dyn Notify) -> Result<bool, RingError> {
-        let tail = self.memory.u64(RING_TAIL).load(Ordering::Acquire);
-        let available = tail.wrapping_sub(self.head);
-        if available > RING_LEN as u64 {
-            return Err(RingError::Position {
-                head: self.head,
-                tail,
-            });
+        if self.tail == self.head {
+            let tail = self.memory.u64(RING_TAIL).load(Ordering::Acquire);
+            if tail.wrapping_sub(self.head) > RING_LEN as u64 {
+                return Err(RingError::Position {
+                    head: self.head,
+                    tail,
+                });
+            }
+            self.tail = tail;
         }
+        let available = self.tail.wrapping_sub(self.head);
         if available == 0 {
             return Ok(false);
         }

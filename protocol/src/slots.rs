@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use crate::layout::*;
 use crate::notify::Notify;
-use crate::ring::spin;
+use crate::ring::{relax, spin};
 use crate::shared::SharedMemory;
 use crate::types::{Reply, Status};
 use crate::wire::{self, WireError};
@@ -69,8 +69,7 @@ pub fn wait(
             std::hint::spin_loop();
         }
         if start.elapsed() < spin() {
-            // Whoever answers may be waiting for this processor.
-            std::thread::yield_now();
+            relax();
             continue;
         }
         let seen = state.compare_exchange(PENDING, ASLEEP, Ordering::AcqRel, Ordering::Acquire);

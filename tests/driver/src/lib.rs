@@ -45,6 +45,8 @@ const GRANULARITY: u64 = 2 << 20;
 struct Driver {
     devices: Vec<Gpu>,
     functions: Mutex<HashMap<u64, FunctionInfo>>,
+    /// How many kernels each module has.
+    kernels: Mutex<HashMap<u64, u32>>,
 }
 
 struct Gpu {
@@ -162,6 +164,7 @@ extern "C" fn cuInit(_flags: u32) -> Code {
         Driver {
             devices: devices.collect(),
             functions: Mutex::default(),
+            kernels: Mutex::default(),
         }
     });
     0

@@ -72,13 +72,24 @@ unsafe extern "C" fn cuModuleLoadDataEx(
         let image = unsafe { image(from) }?;
         let (module, info) = gpu.device.module_load(image, &HashMap::new());
         match module {
-            Some(module) => put(to, module.0),
+            Some(module) => {
+                driver()?.kernels.lock().insert(module.0, info.kernels);
+                put(to, module.0)
+            }
             None => {
                 // SAFETY: the caller's options are as described there.
                 unsafe { write_log(&info.error_log, options, values) };
                 Err(info.status.0)
             }
         }
+    }))
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn cuModuleGetFunctionCount(to: *mut u32, module: u64) -> Code {
+    code(driver().and_then(|driver| {
+        let kernels = driver.kernels.lock().get(&module).copied();
+        put(to, kernels.ok_or(INVALID_VALUE)?)
     }))
 }
 

@@ -204,6 +204,10 @@ unsafe extern "C" fn cuMemcpy3DAsync_v2(of: *const Copy3D, on: u64) -> Code {
         height: of.height as u64,
         depth: of.depth as u64,
     };
+    let fits = |row: usize, height: usize| row >= of.width && height >= of.height;
+    if !fits(of.src_pitch, of.src_height) || !fits(of.dst_pitch, of.dst_height) {
+        return INVALID_VALUE;
+    }
     let pitch = |row: usize, height: usize| Pitch {
         row: row as u64,
         slice: (row * height) as u64,

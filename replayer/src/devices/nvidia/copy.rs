@@ -244,7 +244,10 @@ fn transfer(
     };
     for slice in 0..slices {
         let at = |base: u64, rows: Rows| base + slice * rows.pitch().slice;
-        let height = |rows: Rows| (rows.pitch().slice / rows.pitch().row.max(1)) as usize;
+        let height = |rows: Rows| match slices == 1 && extent.depth > 1 {
+            true => (rows.pitch().slice / rows.pitch().row.max(1)) as usize,
+            false => extent.height as usize,
+        };
         let copy = CUDA_MEMCPY3D {
             srcXInBytes: 0,
             srcY: 0,

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::{Duration, Instant};
 
-use parking_lot::{Condvar, Mutex};
+use parking_lot::{Condvar, Mutex, ReentrantMutex};
 use vcuda_protocol::{DeviceInfo, Status};
 
 use super::driver::{CUcontext, CUstream, Driver, call};
@@ -74,6 +74,9 @@ pub(super) struct Machine {
     /// Functions that streams will call. Not in the state: while a call of the driver waits for room
     /// in a stream, which holds the state, the stream may have to call one of them.
     functions: Mutex<Functions>,
+    /// Held while jobs run, so that none overtakes another that a different thread has taken. Locked
+    /// before the state, or without it.
+    running: ReentrantMutex<()>,
     /// Pinned memory of our own, which stays as long as the process.
     own: Mutex<Vec<(u64, usize)>>,
     this: Weak<Machine>,
@@ -96,8 +99,8 @@ pub(super) struct State {
     pub(super) host: Host,
     /// The session is over.
     pub(super) over: bool,
-    /// When work was last found finished, and when the driver was last asked.
-    news: Instant,
+    /// Since when there has been no news, and when the driver was last asked.
+    news: Option<Instant>,
     asked: Instant,
 }
 
@@ -150,11 +153,12 @@ impl Machine {
                 modules: Modules::default(),
                 host: Host::default(),
                 over: false,
-                news: Instant::now(),
+                news: None,
                 asked: Instant::now(),
             }),
             window,
             functions: Mutex::default(),
+            running: ReentrantMutex::default(),
             own: Mutex::default(),
             this: this.clone(),
             polled: AtomicBool::new(false),
@@ -263,7 +267,7 @@ impl Machine {
             state.fail(self, device, status, &mut jobs);
         }
         drop(state);
-        run(jobs);
+        self.run(jobs);
         result
     }
 
@@ -276,19 +280,24 @@ impl Machine {
 
     fn look(&self) -> Option<Duration> {
         let mut jobs = Jobs::new();
+        let _in_order = self.running.lock();
         let mut state = self.state.lock();
         let again = state.look(self, &mut jobs);
         let pause = match (jobs.is_empty(), again) {
-            (false, _) | (true, false) => {
-                // What is called back may bring more.
-                state.news = Instant::now();
+            (true, false) => {
+                state.news = None;
+                None
+            }
+            (false, _) => {
+                state.news = None;
                 again.then_some(Duration::ZERO)
             }
             (true, true) => {
                 let now = Instant::now();
-                let waited = now.saturating_duration_since(state.news);
-                if waited > ASK && now.saturating_duration_since(state.asked) > ASK.max(waited / 8)
-                {
+                let news = *state.news.get_or_insert(now);
+                let waited = now.saturating_duration_since(news);
+                let asked = now.saturating_duration_since(state.asked.max(news));
+                if asked > ASK.max(waited / 8) {
                     state.asked = now;
                     if let Err((device, status)) = state.ask(self) {
                         state.fail(self, device, status, &mut jobs);
@@ -301,8 +310,18 @@ impl Machine {
             }
         };
         drop(state);
-        run(jobs);
+        self.run(jobs);
         pause
+    }
+
+    /// Calls what need not wait any more, with the state unlocked.
+    pub(super) fn run(&self, jobs: Jobs) {
+        if !jobs.is_empty() {
+            let _in_order = self.running.lock();
+            for (job, outcome) in jobs {
+                job(outcome);
+            }
+        }
     }
 
     /// Where nobody polls, a thread does.
@@ -381,12 +400,6 @@ unsafe extern "C" fn called(data: *mut std::ffi::c_void) {
     let function = machine.functions.lock().waiting.remove(&number);
     if let Some((_, function)) = function {
         function(Ok(()));
-    }
-}
-
-fn run(jobs: Jobs) {
-    for (job, outcome) in jobs {
-        job(outcome);
     }
 }
 

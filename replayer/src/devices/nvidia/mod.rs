@@ -187,9 +187,7 @@ impl Device for NvidiaDevice {
         for gate in gates {
             gate.open();
         }
-        for (job, outcome) in jobs {
-            job(outcome);
-        }
+        self.machine.run(jobs);
     }
 
     fn synchronize(&self, done: Completion) {
@@ -282,7 +280,7 @@ impl Device for NvidiaDevice {
     }
 
     fn wait_for_gate(&self, stream: StreamHandle, gate: Gate) -> Result<(), Status> {
-        self.with(|state, jobs| state.wait_for_gate(&self.machine, stream, gate, jobs))
+        self.with(|state, _| state.wait_for_gate(&self.machine, stream, gate))
     }
 
     fn legacy_stream(&self) -> StreamHandle {

@@ -300,8 +300,23 @@ impl Machine {
     }
 }
 
-/// Loads an image that ends with a NUL; gives what the driver says of it, too.
+/// Loads an image that ends with a NUL; gives what the driver says of one that does not load, too.
 fn load(machine: &Machine, image: &[u8]) -> (Result<u64, Status>, String, String) {
+    let mut module: CUmodule = std::ptr::null_mut();
+    let none = std::ptr::null_mut();
+    // The driver keeps what it compiled for the next time only where nobody asks for logs.
+    let loaded = call!(
+        machine.driver,
+        cuModuleLoadDataEx(&mut module, image.as_ptr().cast(), 0, none, none.cast())
+    );
+    match loaded {
+        Ok(()) => (Ok(module as u64), String::new(), String::new()),
+        Err(status) if status::is_sticky(status) => (Err(status), String::new(), String::new()),
+        Err(_) => load_with_logs(machine, image),
+    }
+}
+
+fn load_with_logs(machine: &Machine, image: &[u8]) -> (Result<u64, Status>, String, String) {
     /// `CU_JIT_INFO_LOG_BUFFER` and `..._SIZE_BYTES`, `CU_JIT_ERROR_LOG_BUFFER` and so on.
     const OPTIONS: [u32; 4] = [3, 4, 5, 6];
     let mut logs = [vec![0u8; LOG], vec![0u8; LOG]];

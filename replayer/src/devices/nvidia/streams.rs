@@ -65,8 +65,9 @@ pub(super) struct Streams {
     free: Vec<u32>,
     /// Slots of streams that something waits for.
     awaited: Vec<u32>,
-    /// Gates that streams wait at.
+    /// Gates that streams wait at, and the words by which they do, with the place behind each.
     gates: Vec<Gate>,
+    flags: VecDeque<((u32, u32, u64), Word)>,
 }
 
 /// An event of the driver, destroyed when nothing uses it any more.
@@ -253,6 +254,17 @@ impl Streams {
                 stream.is_busy().then_some(slot)
             })
             .collect()
+    }
+
+    /// Takes what need not wait any more: it comes before what is asked for now.
+    fn take_ready(&mut self, jobs: &mut Jobs) {
+        for index in 0..self.awaited.len() {
+            let slot = self.awaited[index] as usize;
+            if let Some((_, Some(stream))) = self.slots.get_mut(slot) {
+                stream.look();
+                stream.take_ready(jobs);
+            }
+        }
     }
 
     fn remove(&mut self, slot: u32) -> Option<Stream> {
@@ -462,8 +474,8 @@ impl State {
         machine: &Machine,
         handle: StreamHandle,
         gate: Gate,
-        jobs: &mut Jobs,
     ) -> Result<(), Status> {
+        self.take_flags_back();
         let word = self.words.take(machine)?;
         self.hold(machine, handle)?;
         let (_, cu) = self.issue(machine, handle)?;
@@ -472,20 +484,24 @@ impl State {
             cuStreamWaitValue32_v2(cu, word.0, 1, WAIT_VALUE_EQ)
         )?;
         self.streams.gates.push(gate.clone());
-        let (slot, _) = self.streams.by_handle(handle)?;
         gate.when_open(move || word.value().store(1, Ordering::Release));
         if self.over {
             gate.open();
         }
-        let this = machine.this();
-        let passed: Completion = Box::new(move |passed| {
-            if passed.is_ok() {
-                this.state.lock().words.0.push(word);
-            }
-        });
-        // The word can be used again when the stream has passed the gate.
-        self.when_done(machine, vec![slot], passed, jobs);
+        let (slot, stream) = self.streams.by_handle(handle)?;
+        let passed = (slot, (handle.0 >> 32) as u32, stream.issued);
+        self.streams.flags.push_back((passed, word));
         Ok(())
+    }
+
+    /// The words of gates that their streams have passed can be used again.
+    fn take_flags_back(&mut self) {
+        while let Some(&(place, word)) = self.streams.flags.front()
+            && self.happened(place)
+        {
+            self.words.0.push(word);
+            self.streams.flags.pop_front();
+        }
     }
 
     /// Opens all gates: the session is over.
@@ -544,8 +560,6 @@ impl State {
         let ends = slots.into_iter().filter_map(|slot| {
             let stream = self.streams.slots.get_mut(slot as usize)?.1.as_mut()?;
             stream.look();
-            // What has waited longer comes first.
-            stream.take_ready(jobs);
             stream.is_busy().then_some((slot, stream.issued))
         });
         let ends = ends.collect();
@@ -563,6 +577,7 @@ impl State {
             jobs.push((job, Err(status::DEINITIALIZED)));
             return;
         }
+        self.streams.take_ready(jobs);
         let mut wait = |slot: u32, until: u64, job: Completion, jobs: &mut Jobs| {
             let Some((_, Some(stream))) = self.streams.slots.get_mut(slot as usize) else {
                 jobs.push((job, Ok(())));

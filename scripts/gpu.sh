@@ -1,0 +1,120 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: MIT OR Apache-2.0
+#
+# Runs programs on a GPU natively and under vcuda, and compares.
+#
+#     scripts/gpu.sh pack [FOLDER]   builds, and puts all that is needed into FOLDER (default: build/gpu)
+#     FOLDER/gpu.sh [PART...]        there, on a machine with a driver, which needs no compiler:
+#                                    programs, recordings, calls, idle (default: all)
+#     scripts/gpu.sh                 both, on a machine that has everything
+set -uo pipefail
+
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+say() { printf '\n== %s\n' "$*"; }
+
+pack() {
+    local to=${1:-$PWD/build/gpu} target=${CARGO_TARGET_DIR:-$PWD/target}/release programs calls
+    set -e
+    cargo build --release --quiet -p vcuda -p vcuda-cli
+    programs=$(tests/build.sh)
+    eval "$(tests/toolchain.sh)"
+    mkdir -p "$to/programs"
+    strip -o "$to/vcuda" "$target/vcuda"
+    strip -o "$to/libvcuda.so" "$target/libvcuda.so"
+    cp -L "$programs"/* "$to/programs/"
+    cp -L "$(find -L "$CUDA_ROOT" -name 'libcudart.so.13' | head -1)" "$to/"
+    for calls in bench/*.cu; do
+        "$NVCC" -O2 -std=c++17 -arch=compute_75 --cudart shared -o "$to/$(basename "${calls%.cu}")" "$calls"
+    done
+    cp scripts/gpu.sh "$to/"
+    set +e
+}
+
+# What a program says and how it ends, without the worker's sentences.
+natively() { LD_LIBRARY_PATH=$here:${LD_LIBRARY_PATH:-} timeout 60 "$@" 2>"$work/stderr"; echo "ends with $?"; }
+remoted() { VCUDA_DEVICE=${DEVICE:-nvidia} timeout 60 "$here/vcuda" "$@" 2>"$work/stderr"; echo "ends with $?"; }
+
+programs() {
+    say "Programs, natively and under vcuda: seconds, and whether what they print is the same"
+    local program name start middle end same passed=0 all=0
+    for program in "$here"/programs/*; do
+        name=$(basename "$program")
+        start=$EPOCHREALTIME
+        natively "$program" >"$work/native"
+        middle=$EPOCHREALTIME
+        remoted run "$program" >"$work/ours"
+        end=$EPOCHREALTIME
+        all=$((all + 1))
+        same="DIFFERENT"
+        if cmp -s "$work/native" "$work/ours"; then same=same; fi
+        if grep -q "^PASS $name" "$work/ours" && grep -q "ends with 0" "$work/ours"; then passed=$((passed + 1)); else same="$same FAILS"; fi
+        printf '%-26s %6.2f %6.2f  %s\n' "$name" "$(awk "BEGIN { print $middle - $start }")" "$(awk "BEGIN { print $end - $middle }")" "$same"
+        if [ "$same" != same ]; then
+            echo "    natively: $(tail -2 "$work/native" | tr '\n' '|')"
+            echo "    vcuda:    $(tail -2 "$work/ours" | tr '\n' '|') $(tail -2 "$work/stderr" | tr '\n' '|' | cut -c1-300)"
+        fi
+    done
+    echo "$passed of $all pass under vcuda on the GPU"
+}
+
+recordings() {
+    say "Recordings, made and replayed on the GPU and on the CPU device"
+    local name made on floats
+    for name in vector_add matmul_tiled reduction_shuffle histogram_atomics stencil memcpy_2d_3d pinned_memory managed symbols streams_events nbody mandelbrot; do
+        for made in nvidia cpu; do
+            DEVICE=$made remoted record -o "$work/$name.$made" "$here/programs/$name" >"$work/out"
+            grep -q "ends with 0" "$work/out" || echo "$name is not recorded on $made: $(tail -1 "$work/stderr")"
+            for on in nvidia cpu; do
+                floats=
+                if [ "$name" = nbody ] && [ $made != $on ]; then floats="--tolerance 1e-4"; fi
+                # shellcheck disable=SC2086
+                DEVICE=$on remoted replay $floats "$work/$name.$made" >"$work/out"
+                printf '%-20s made on %-7s replayed on %-7s %s\n' "$name" $made $on "$(grep -v '^note\|ends with' "$work/out" | tail -1 | cut -c1-220) $(grep -h 'vcuda:' "$work/stderr" | tail -1 | cut -c1-200)"
+            done
+        done
+    done
+}
+
+# Two tables of `name value` lines beside each other.
+beside() { paste -d '|' "$1" "$2"; }
+
+calls() {
+    say "What calls cost: natively | under vcuda"
+    natively "$here/callbench" >"$work/native"
+    remoted run "$here/callbench" >"$work/ours"
+    beside "$work/native" "$work/ours"
+    say "The same, natively | under vcuda, recording"
+    natively "$here/callbench" >"$work/native"
+    remoted record -o "$work/calls.vcuda" "$here/callbench" >"$work/ours"
+    beside "$work/native" "$work/ours"
+}
+
+idle() {
+    say "CPU time of an idle session: clock ticks (1/100 s) of the program and its worker in 5 s"
+    local pid worker before
+    VCUDA_DEVICE=nvidia "$here/vcuda" run "$here/idle" >/dev/null 2>&1 &
+    pid=$!
+    sleep 4
+    worker=$(pgrep -n -f "vcuda worker")
+    ticks() { for p in $pid $worker; do awk '{ printf "%d ", $14 + $15 }' "/proc/$p/stat"; done; }
+    before=$(ticks)
+    sleep 5
+    echo "before: $before after: $(ticks)"
+    kill $pid
+}
+
+if [ "${1:-}" = pack ]; then
+    cd "$here/.."
+    pack "${2:-}"
+    exit
+fi
+if [ ! -x "$here/vcuda" ]; then
+    cd "$here/.."
+    pack ""
+    exec build/gpu/gpu.sh "$@"
+fi
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+nvidia-smi -L
+[ $# -gt 0 ] || set -- programs recordings calls idle
+for part in "$@"; do "$part"; done
