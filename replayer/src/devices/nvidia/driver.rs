@@ -149,6 +149,12 @@ functions! {
     ?
     cuFuncGetParamInfo(CUfunction, usize, *mut usize, *mut usize);
     cuModuleGetFunctionCount(*mut u32, CUmodule);
+    cuLinkCreate_v2(u32, *mut u32, *mut *mut c_void, *mut *mut c_void);
+    cuLinkAddData_v2(
+        *mut c_void, u32, *mut c_void, usize, *const c_char, u32, *mut u32, *mut *mut c_void
+    );
+    cuLinkComplete(*mut c_void, *mut *mut c_void, *mut usize);
+    cuLinkDestroy(*mut c_void);
 }
 
 /// The driver, loaded and started. It stays loaded as long as the process.

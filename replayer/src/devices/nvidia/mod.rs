@@ -8,13 +8,15 @@
 //! * [`streams`]: streams, events, gates, and what waits for them;
 //! * [`memory`]: device memory at the client's addresses;
 //! * [`host`]: pinned memory;
-//! * [`copy`], [`modules`]: what the driver does by itself, with its arguments checked.
+//! * [`copy`], [`modules`]: what the driver does by itself, with its arguments checked;
+//! * [`managed`]: `__managed__` variables.
 
 mod copy;
 mod driver;
 mod host;
 mod info;
 mod machine;
+mod managed;
 mod memory;
 mod modules;
 mod streams;

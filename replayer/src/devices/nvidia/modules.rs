@@ -7,8 +7,9 @@ use std::ffi::{CString, c_void};
 use vcuda_fatbin::{EntryKind, Image};
 use vcuda_protocol::{FunctionInfo, GlobalInfo, ModuleInfo, Status};
 
-use super::driver::{CUdeviceptr, CUfunction, CUmodule, CUstream, call};
+use super::driver::{CUdeviceptr, CUfunction, CUmodule, CUstream, call, check};
 use super::machine::{Jobs, Machine, State};
+use super::managed;
 use crate::devices::{Completion, FunctionHandle, LaunchRequest, ModuleHandle, StreamHandle};
 use crate::status;
 
@@ -71,18 +72,17 @@ impl State {
             };
             (None, info)
         };
-        if !managed.is_empty() {
-            return refused(
-                status::NOT_SUPPORTED,
-                "__managed__ variables are not supported on NVIDIA devices.".into(),
-            );
-        }
         if let Err(status) = machine.enter(device) {
             return refused(status, String::new());
         }
         // PTX text ends with a NUL, which may not have travelled.
-        let mut bytes = image.to_vec();
-        bytes.push(0);
+        let bytes = match managed.is_empty() {
+            true => [image, &[0]].concat(),
+            false => match machine.with_managed(device, image, managed) {
+                Ok(cubin) => cubin,
+                Err((status, reason)) => return refused(status, reason),
+            },
+        };
         let (loaded, info_log, error_log) = load(machine, &bytes);
         let cu = match loaded {
             Ok(cu) => cu,
@@ -297,6 +297,99 @@ impl Machine {
             found.map_or(0, |&(_, value)| value.max(0) as u32)
         };
         10 * value(MAJOR) + value(MINOR)
+    }
+}
+
+/// Why machine code is not to be had: for the program, and for people.
+type Refusal = (Status, String);
+
+impl Machine {
+    /// An image's machine code for a GPU, which finds its managed variables at these addresses.
+    fn with_managed(
+        &self,
+        device: usize,
+        image: &[u8],
+        managed: &HashMap<String, u64>,
+    ) -> Result<Vec<u8>, Refusal> {
+        let refused = |reason: &dyn std::fmt::Display| (status::NOT_SUPPORTED, reason.to_string());
+        let mut cubin = self.machine_code(device, image)?;
+        let initial = managed::place(&mut cubin, managed).map_err(|error| refused(&error))?;
+        for value in initial {
+            let window = self.window.as_ref();
+            let written = window.and_then(|window| {
+                let offset = window.offset_of(value.address)?;
+                let written = window.memory.write(offset as usize, &value.bytes);
+                written.then_some(())
+            });
+            written.ok_or_else(|| refused(&"A managed variable lies outside of the window."))?;
+        }
+        Ok(cubin)
+    }
+
+    /// The machine code that the driver would run, compiled if there is only PTX.
+    fn machine_code(&self, device: usize, image: &[u8]) -> Result<Vec<u8>, Refusal> {
+        let capability = self.capability(device);
+        let parsed = Image::parse(image);
+        let parsed = parsed.map_err(|error| (status::INVALID_IMAGE, error.to_string()))?;
+        let runs = |sm: u32| sm / 10 == capability / 10 && sm <= capability;
+        let code = (parsed.entries().iter())
+            .filter(|entry| entry.kind == EntryKind::Cubin && runs(entry.arch.sm))
+            .max_by_key(|entry| entry.arch.sm);
+        let entry = code.or_else(|| parsed.best_ptx(capability));
+        let nothing = || {
+            let reason = "There is neither machine code nor PTX for this GPU.";
+            (status::NO_BINARY_FOR_GPU, reason.to_owned())
+        };
+        let entry = entry.ok_or_else(nothing)?;
+        let payload = entry.payload_within(PAYLOAD);
+        let payload = payload.map_err(|error| (status::INVALID_IMAGE, error.to_string()))?;
+        match entry.kind == EntryKind::Cubin {
+            true => Ok(payload.into_owned()),
+            false => self.compile(&payload).map_err(|status| {
+                let reason = "PTX with managed variables could not be compiled.";
+                (status, reason.to_owned())
+            }),
+        }
+    }
+
+    /// Compiles PTX to a cubin, in the current context.
+    fn compile(&self, ptx: &[u8]) -> Result<Vec<u8>, Status> {
+        /// `CU_JIT_INPUT_PTX`
+        const PTX: u32 = 1;
+        let driver = self.driver;
+        let (Some(create), Some(add), Some(complete), Some(destroy)) = (
+            driver.cuLinkCreate_v2,
+            driver.cuLinkAddData_v2,
+            driver.cuLinkComplete,
+            driver.cuLinkDestroy,
+        ) else {
+            return Err(status::NOT_SUPPORTED);
+        };
+        let mut text = [ptx, &[0]].concat();
+        let none = std::ptr::null_mut();
+        let mut link = std::ptr::null_mut();
+        let (mut cubin, mut size) = (std::ptr::null_mut(), 0);
+        // SAFETY: without options; the text is as long as it is said to be and ends with a NUL; the
+        // cubin belongs to the link and is copied before that is destroyed.
+        unsafe {
+            check(create(0, none, none.cast(), &mut link))?;
+            let text_at = text.as_mut_ptr().cast();
+            let name = c"managed".as_ptr();
+            let linked = check(add(
+                link,
+                PTX,
+                text_at,
+                text.len(),
+                name,
+                0,
+                none,
+                none.cast(),
+            ))
+            .and_then(|()| check(complete(link, &mut cubin, &mut size)))
+            .map(|()| std::slice::from_raw_parts(cubin.cast::<u8>(), size).to_vec());
+            let _ = destroy(link);
+            linked
+        }
     }
 }
 

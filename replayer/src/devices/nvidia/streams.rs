@@ -46,8 +46,8 @@ pub(super) struct Stream {
     launches: VecDeque<(u64, u64)>,
     /// The latest event that was recorded for what waits behind this stream, and where.
     tail: Option<(u64, Arc<Event>)>,
-    /// The position behind which a closed gate holds it, at least.
-    held: Option<u64>,
+    /// Gates that hold it, with the position that it gets to before each.
+    holds: VecDeque<(u64, Gate)>,
     destroyed: bool,
 }
 
@@ -90,8 +90,8 @@ pub(super) struct Recorded {
     event: Arc<Event>,
     /// The stream and the position in it, once it is recorded.
     at: Option<(u32, u32, u64)>,
-    /// It was recorded behind a closed gate.
-    held: bool,
+    /// The gate that it was recorded behind.
+    held: Option<Gate>,
 }
 
 /// Something waits for an event, whose stream goes on meanwhile.
@@ -142,6 +142,22 @@ impl Stream {
 
     fn is_busy(&self) -> bool {
         self.done < self.issued
+    }
+
+    /// How far it gets before a closed gate holds it.
+    fn held(&mut self) -> Option<u64> {
+        while self
+            .holds
+            .pop_front_if(|(_, gate)| gate.is_open())
+            .is_some()
+        {}
+        Some(self.holds.front()?.0)
+    }
+
+    /// The gate that holds what is issued now.
+    fn holder(&self) -> Option<Gate> {
+        let last = self.holds.iter().rev().find(|(_, gate)| !gate.is_open());
+        last.map(|(_, gate)| gate.clone())
     }
 
     /// Takes note of how far the device has got.
@@ -310,7 +326,7 @@ impl State {
             waits: VecDeque::new(),
             launches: VecDeque::new(),
             tail: None,
-            held: None,
+            holds: VecDeque::new(),
             destroyed: false,
         }))
     }
@@ -434,38 +450,43 @@ impl State {
     /// The legacy stream and the blocking streams of a device hold each other back.
     fn spread_hold(&mut self, machine: &Machine, handle: StreamHandle) -> Result<(), Status> {
         if !self.streams.has_closed_gates() {
-            for (_, stream) in self.streams.all() {
-                stream.held = None;
-            }
+            self.streams
+                .all()
+                .for_each(|(_, stream)| stream.holds.clear());
             return Ok(());
         }
-        let (_, stream) = self.streams.by_handle(handle)?;
-        let (device, kind, held) = (stream.device, stream.kind, stream.held);
+        let (slot, stream) = self.streams.by_handle(handle)?;
+        if stream.holder().is_some() {
+            return Ok(());
+        }
+        let (device, kind) = (stream.device, stream.kind);
         let holds = |other: Kind| match kind {
             Kind::Legacy => other == Kind::Blocking,
             Kind::Blocking => other == Kind::Legacy,
             Kind::NonBlocking => false,
         };
-        let behind = held.is_none()
-            && self.streams.all().any(|(_, other)| {
-                other.device == device && other.held.is_some() && holds(other.kind)
-            });
+        let behind = self.streams.all().find_map(|(at, other)| {
+            let related = at != slot && other.device == device && holds(other.kind);
+            other.holder().filter(|_| related)
+        });
         match behind {
-            true => self.hold(machine, handle),
-            false => Ok(()),
+            Some(gate) => self.hold(machine, handle, gate),
+            None => Ok(()),
         }
     }
 
-    /// What the stream is given from here on is behind a closed gate. All streams are marked first,
+    /// What the stream is given from here on is behind a closed gate. Streams are marked first,
     /// because a mark that is made later may be behind it too.
-    fn hold(&mut self, machine: &Machine, handle: StreamHandle) -> Result<(), Status> {
-        for (_, stream) in self.streams.all() {
-            if stream.held.is_none() && !stream.destroyed && stream.is_busy() {
+    fn hold(&mut self, machine: &Machine, handle: StreamHandle, gate: Gate) -> Result<(), Status> {
+        let (own, _) = self.streams.by_handle(handle)?;
+        for (slot, stream) in self.streams.all() {
+            let free = slot == own || stream.holder().is_none();
+            if free && !stream.destroyed && stream.is_busy() {
                 stream.mark(machine)?;
             }
         }
         let (_, stream) = self.streams.by_handle(handle)?;
-        stream.held.get_or_insert(stream.issued);
+        stream.holds.push_back((stream.issued, gate));
         Ok(())
     }
 
@@ -477,7 +498,7 @@ impl State {
     ) -> Result<(), Status> {
         self.take_flags_back();
         let word = self.words.take(machine)?;
-        self.hold(machine, handle)?;
+        self.hold(machine, handle, gate.clone())?;
         let (_, cu) = self.issue(machine, handle)?;
         call!(
             machine.driver,
@@ -548,7 +569,8 @@ impl State {
         let mut waiting = Vec::new();
         for (slot, stream) in self.streams.all() {
             stream.look();
-            let until = stream.held.filter(|_| gated).unwrap_or(stream.issued);
+            let held = stream.held().filter(|_| gated);
+            let until = held.unwrap_or(stream.issued);
             if stream.done < until {
                 waiting.push((slot, until));
             }
@@ -816,7 +838,7 @@ impl State {
             timing,
             event,
             at: None,
-            held: false,
+            held: None,
         };
         self.events.insert(self.next_event, recorded);
         Ok(EventHandle(self.next_event))
@@ -837,7 +859,7 @@ impl State {
         let (_, cu) = self.issue(machine, handle)?;
         let (slot, stream) = self.streams.by_handle(handle)?;
         let at = stream.issued;
-        let held = stream.held.is_some();
+        let held = stream.holder();
         let recorded = self.events.get_mut(&event.0);
         let recorded = recorded.ok_or(status::INVALID_HANDLE)?;
         if Arc::strong_count(&recorded.event) > 1 {
@@ -925,9 +947,10 @@ impl State {
         event: EventHandle,
     ) -> Result<(), Status> {
         let recorded = self.events.get(&event.0).ok_or(status::INVALID_HANDLE)?;
-        let (cu, held) = (recorded.event.cu, recorded.held);
-        if held && self.streams.has_closed_gates() {
-            self.hold(machine, handle)?;
+        let cu = recorded.event.cu;
+        let held = recorded.held.clone().filter(|gate| !gate.is_open());
+        if let Some(gate) = held {
+            self.hold(machine, handle, gate)?;
         }
         let (_, stream) = self.issue(machine, handle)?;
         call!(machine.driver, cuStreamWaitEvent(stream, cu as CUevent, 0))
