@@ -31,8 +31,11 @@ pack() {
 }
 
 # What a program says and how it ends, without the worker's sentences.
-natively() { LD_LIBRARY_PATH=$here:${LD_LIBRARY_PATH:-} timeout 60 "$@" 2>"$work/stderr"; echo "ends with $?"; }
-remoted() { VCUDA_DEVICE=${DEVICE:-nvidia} timeout 60 "$here/vcuda" "$@" 2>"$work/stderr"; echo "ends with $?"; }
+natively() { LD_LIBRARY_PATH=$here:${LD_LIBRARY_PATH:-} timeout 20 "$@" 2>"$work/stderr"; echo "ends with $?"; }
+remoted() { VCUDA_DEVICE=${DEVICE:-nvidia} timeout 20 "$here/vcuda" "$@" 2>"$work/stderr"; echo "ends with $?"; }
+
+# Programs that cannot run natively: they need a libcudart that is not here, or state what only vcuda does.
+foreign() { case $1 in abi_* | seed | host_functions_meet | invalid_* | registered_memory | unsupported_*) ;; *) return 1 ;; esac; }
 
 programs() {
     say "Programs, natively and under vcuda: seconds, and whether what they print is the same"
@@ -40,7 +43,7 @@ programs() {
     for program in "$here"/programs/*; do
         name=$(basename "$program")
         start=$EPOCHREALTIME
-        natively "$program" >"$work/native"
+        if foreign "$name"; then printf 'PASS %s\nends with 0\n' "$name" >"$work/native"; else natively "$program" >"$work/native"; fi
         middle=$EPOCHREALTIME
         remoted run "$program" >"$work/ours"
         end=$EPOCHREALTIME
@@ -75,18 +78,24 @@ recordings() {
     done
 }
 
-# Two tables of `name value` lines beside each other.
-beside() { paste -d '|' "$1" "$2"; }
+# Three tables of callbench beside each other, with what each row is to the first. A rate is better when it is higher.
+beside() {
+    paste -d '|' "$@" | awk -F '|' '
+        { split(substr($1, 36), a, " "); split(substr($2, 36), b, " "); split(substr($3, 36), c, " ") }
+        a[2] > 0 { printf "%-34s %-5s %10.3f %10.3f (%.2f) %10.3f (%.2f)\n", substr($1, 1, 34), a[1], a[2], b[2], b[2] / a[2], c[2], c[2] / a[2] }'
+}
 
 calls() {
-    say "What calls cost: natively | under vcuda"
-    natively "$here/callbench" >"$work/native"
-    remoted run "$here/callbench" >"$work/ours"
-    beside "$work/native" "$work/ours"
-    say "The same, natively | under vcuda, recording"
-    natively "$here/callbench" >"$work/native"
-    remoted record -o "$work/calls.vcuda" "$here/callbench" >"$work/ours"
-    beside "$work/native" "$work/ours"
+    local round
+    say "What calls cost: natively, under vcuda (ratio), under vcuda and recorded (ratio); three rounds"
+    for round in 1 2 3; do
+        natively "$here/callbench" >"$work/native"
+        remoted run "$here/callbench" >"$work/ours"
+        remoted record -o "$work/calls.vcuda" "$here/callbench" 16 >"$work/recorded"
+        rm -f "$work/calls.vcuda"
+        beside "$work/native" "$work/ours" "$work/recorded"
+        echo
+    done
 }
 
 idle() {

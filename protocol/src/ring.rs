@@ -2,7 +2,7 @@
 //! The command ring: messages from one producer to one consumer through shared memory.
 //!
 //! The ring is a stream of bytes: `tail` counts all bytes ever written, `head` all bytes ever
-//! read. A message is a u32 length, the bytes, and padding to a multiple of 8; it may wrap. A side
+//! read. A message is a u32 length, the bytes, and padding to a cache line; it may wrap. A side
 //! that waits spins for microseconds, then says that it sleeps and blocks; the other side rings
 //! only then.
 
@@ -52,8 +52,11 @@ pub enum RingError {
     Memory(usize),
 }
 
+/// Messages begin on cache lines of their own, so that one is read while the next is written.
+const LINE: u64 = 64;
+
 fn framed(len: usize) -> u64 {
-    (len as u64 + 4).next_multiple_of(8)
+    (len as u64 + 4).next_multiple_of(LINE)
 }
 
 fn check_memory(memory: &SharedMemory) -> Result<(), RingError> {

@@ -15,6 +15,7 @@ use super::driver::{CUcontext, CUstream, Driver, call};
 use super::host::Host;
 use super::memory::Memory;
 use super::modules::Modules;
+use super::printed::Printed;
 use super::streams::{EventWait, Fences, Recorded, Streams, Words};
 use crate::devices::{Completion, Faults, StreamHandle};
 use crate::status;
@@ -74,6 +75,7 @@ pub(super) struct Machine {
     /// Functions that streams will call. Not in the state: while a call of the driver waits for room
     /// in a stream, which holds the state, the stream may have to call one of them.
     functions: Mutex<Functions>,
+    pub(super) printed: Printed,
     /// Held while jobs run, so that none overtakes another that a different thread has taken. Locked
     /// before the state, or without it.
     running: ReentrantMutex<()>,
@@ -158,6 +160,7 @@ impl Machine {
             }),
             window,
             functions: Mutex::default(),
+            printed: Printed::new(),
             running: ReentrantMutex::default(),
             own: Mutex::default(),
             this: this.clone(),
@@ -356,14 +359,8 @@ impl Machine {
             && self.enter(device).is_ok()
         {
             let _ = call!(self.driver, cuStreamSynchronize(stream));
-            self.flush_output();
+            self.printed.flush();
         }
-    }
-
-    /// The driver prints through the C library.
-    pub(super) fn flush_output(&self) {
-        // SAFETY: a null pointer stands for all streams of the C library.
-        unsafe { libc::fflush(std::ptr::null_mut()) };
     }
 
     /// Has a stream call a function. The driver does so on a thread of its own, on which the driver
@@ -411,7 +408,7 @@ impl State {
             // The driver writes what assertions say when something waits.
             if machine.enter(device).is_ok() {
                 let _ = call!(machine.driver, cuCtxSynchronize());
-                machine.flush_output();
+                machine.printed.flush();
             }
             if let Some(tag) = self.first_unfinished_launch(device)
                 && let Some(faults) = machine.gpus[device].faults.get().cloned()

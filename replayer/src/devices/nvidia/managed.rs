@@ -28,9 +28,12 @@ pub(super) struct Initial {
     pub(super) bytes: Vec<u8>,
 }
 
-/// Relocations that write an address of 64 bits, in constant banks and in data (`R_CUDA_64`,
-/// `R_CUDA_G64`); and the one that does nothing.
-const ADDRESSES: [u32; 2] = [2, 4];
+/// Relocations that write an address: all of it into constant banks and data (`R_CUDA_64`,
+/// `R_CUDA_G64`), or the low or the high half of it into an instruction (`R_CUDA_ABS32_LO_32`,
+/// `R_CUDA_ABS32_HI_32`), whose bits 32 to 63 it is. And the one that does nothing.
+const WHOLE: [u32; 2] = [0x02, 0x04];
+const LOW_HALF: u32 = 0x38;
+const HIGH_HALF: u32 = 0x39;
 const NOTHING: u64 = 0;
 
 /// ELF section types.
@@ -70,11 +73,18 @@ impl Elf<'_> {
         self.0.get(range).ok_or(ManagedError::Damaged(what))
     }
 
-    fn write(&mut self, at: u64, number: u64, what: &'static str) -> Result<(), ManagedError> {
-        let end = at.checked_add(8).ok_or(ManagedError::Damaged(what))?;
+    fn write(
+        &mut self,
+        at: u64,
+        number: u64,
+        size: usize,
+        what: &'static str,
+    ) -> Result<(), ManagedError> {
+        let end = at.checked_add(size as u64);
+        let end = end.ok_or(ManagedError::Damaged(what))?;
         let room = self.0.get_mut(at as usize..end as usize);
         let room = room.ok_or(ManagedError::Damaged(what))?;
-        room.copy_from_slice(&number.to_le_bytes());
+        room.copy_from_slice(&number.to_le_bytes()[..size]);
         Ok(())
     }
 
@@ -197,20 +207,31 @@ fn relocate(
         let Some((address, variable)) = variables.get(&symbol) else {
             continue;
         };
-        if !ADDRESSES.contains(&kind) {
-            let variable = variable.name.clone();
-            return Err(ManagedError::Relocation { variable, kind });
-        }
+        let (skip, size) = match kind {
+            LOW_HALF | HIGH_HALF => (4, 4),
+            kind if WHOLE.contains(&kind) => (0, 8),
+            kind => {
+                let variable = variable.name.clone();
+                return Err(ManagedError::Relocation { variable, kind });
+            }
+        };
         let target = target.ok_or(ManagedError::Damaged(WHAT))?;
         let offset = elf.number(at, 8, WHAT)?;
         let place = target.offset.checked_add(offset);
+        let place = place.and_then(|place| place.checked_add(skip));
         let place = place.ok_or(ManagedError::Damaged(WHAT))?;
         let addend = match section.kind {
             RELA => elf.number(at + 16, 8, WHAT)?,
-            _ => elf.number(place, 8, WHAT)?,
+            _ => elf.number(place, size, WHAT)?,
         };
-        elf.write(place, address.wrapping_add(addend), WHAT)?;
-        elf.write(at + 8, symbol << 32 | NOTHING, WHAT)?;
+        let value = address.wrapping_add(addend);
+        let value = if kind == HIGH_HALF {
+            value >> 32
+        } else {
+            value
+        };
+        elf.write(place, value, size, WHAT)?;
+        elf.write(at + 8, symbol << 32 | NOTHING, 8, WHAT)?;
     }
     Ok(())
 }

@@ -19,6 +19,7 @@ mod machine;
 mod managed;
 mod memory;
 mod modules;
+mod printed;
 mod streams;
 
 use std::sync::Arc;
@@ -414,7 +415,7 @@ impl machine::State {
         let waits_for_program = gates.iter().any(|gate| !gate.is_open());
         if machine.enter(device).is_ok() && !waits_for_program {
             let _ = call!(machine.driver, cuCtxSynchronize());
-            machine.flush_output();
+            machine.printed.flush();
         }
         self.look(machine, jobs);
         self.end_waits(machine, Some(device), status::DEINITIALIZED, jobs);

@@ -517,9 +517,13 @@ impl State {
 
     /// The words of gates that their streams have passed can be used again.
     fn take_flags_back(&mut self) {
-        while let Some(&(place, word)) = self.streams.flags.front()
-            && self.happened(place)
-        {
+        while let Some(&((slot, generation, position), word)) = self.streams.flags.front() {
+            // A stream that is gone has passed all of them.
+            if self.streams.get(slot, generation).is_some()
+                && !self.happened((slot, generation, position))
+            {
+                break;
+            }
             self.words.0.push(word);
             self.streams.flags.pop_front();
         }
@@ -684,7 +688,7 @@ impl State {
             if self.devices[wait.device].prints {
                 let event = wait.event.cu as CUevent;
                 let _ = call!(machine.driver, cuEventSynchronize(event));
-                machine.flush_output();
+                machine.printed.flush();
             }
             let wait = self.event_waits.swap_remove(index);
             jobs.push((wait.job, outcome));
