@@ -89,8 +89,12 @@ calls() {
     local round
     say "What calls cost: natively, under vcuda (ratio), under vcuda and recorded (ratio); three rounds"
     for round in 1 2 3; do
+        # The driver puts a GPU to sleep some time after its last process.
+        sleep 2
         natively "$here/callbench" >"$work/native"
+        sleep 2
         remoted run "$here/callbench" >"$work/ours"
+        sleep 2
         remoted record -o "$work/calls.vcuda" "$here/callbench" 16 >"$work/recorded"
         rm -f "$work/calls.vcuda"
         beside "$work/native" "$work/ours" "$work/recorded"

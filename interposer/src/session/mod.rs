@@ -38,11 +38,8 @@ const CALL_SLOTS: u16 = layout::CALL_SLOTS as u16;
 /// a GPU's stream takes about a thousand.
 const MAX_BEYOND_FUNCTION: u64 = 512;
 
-/// Host functions that may be issued before the first of them returns, for the same reason.
-const MAX_FUNCTIONS: u16 = 64;
-
 /// How often a thread that is so far ahead looks again.
-const FUNCTION_LOOK: Duration = Duration::from_micros(200);
+pub(crate) const FUNCTION_LOOK: Duration = Duration::from_micros(200);
 
 /// How often a waiting thread looks whether the worker still lives.
 const HEARTBEAT: Duration = Duration::from_millis(50);

@@ -168,7 +168,7 @@ pub(super) fn start() -> Result<Session, StartError> {
             message: Vec::new(),
         }),
         slots: SlotPool::new(0..CALL_SLOTS),
-        function_slots: SlotPool::new(CALL_SLOTS..CALL_SLOTS + MAX_FUNCTIONS),
+        function_slots: SlotPool::new(CALL_SLOTS..layout::SLOT_COUNT as u16),
         oldest_function: AtomicU64::new(u64::MAX),
         staging: staging::Staging::new(),
         used: used::Used::new(),

@@ -32,8 +32,9 @@ const PAGE: usize = 4096;
 
 /// For so long after the last news a caller looks without a pause.
 const EAGER: Duration = Duration::from_millis(1);
-/// The shortest and the longest pause afterwards.
+/// The shortest and the longest pause afterwards, and what part of the time waited so far it is.
 const PAUSES: [Duration; 2] = [Duration::from_micros(20), Duration::from_millis(1)];
+const PAUSE_PART: u32 = 64;
 /// A wait of so long is worth a question to the driver, whether the device is well.
 const ASK: Duration = Duration::from_micros(200);
 
@@ -308,7 +309,7 @@ impl Machine {
                 }
                 match waited < EAGER {
                     true => Some(Duration::ZERO),
-                    false => Some((waited / 16).clamp(PAUSES[0], PAUSES[1])),
+                    false => Some((waited / PAUSE_PART).clamp(PAUSES[0], PAUSES[1])),
                 }
             }
         };
