@@ -42,7 +42,7 @@ pub fn make(
             Ok(devices) => devices,
             Err(reason) => {
                 vcuda_transport::say!("{reason} The processor executes the kernels.");
-                make(Kind::Cpu, window, memory)?
+                make(Kind::Cpu, window, memory, checker)?
             }
         },
         Kind::Null => vec![Arc::new(NullDevice::default())],

@@ -16,7 +16,8 @@ fn passes(name: &str, arguments: &[&str]) {
     on_nvidia(run).run().expect_pass(name);
 }
 
-/// Not among them is `managed_variable`, whose machine code only a GPU executes.
+/// Not among them are `managed_variable`, whose machine code only a GPU executes, and those that state what the CPU device
+/// watches for: `mistakes`, `never_ends`.
 macro_rules! programs {
     ($($name:ident)*) => {
         $(
@@ -30,9 +31,9 @@ macro_rules! programs {
 
 programs! {
     abi_10 abi_11 abi_12 async_allocation big_copy concurrent_waits constructor_calls cooperative_grid cross_thread_sync
-    device_functions device_printf device_query double_precision driver_api driver_dlopen driver_edges driver_kernels
+    device_functions device_limits device_printf device_query double_precision driver_api driver_dlopen driver_edges driver_kernels
     dynamic_shared errors exit_without_cleanup float_functions fork_before_cuda fork_program half_precision
-    histogram_atomics host_functions host_functions_meet integer_functions invalid_driver_handles invalid_handles kernel_parameters large_sizes launch_api
+    histogram_atomics host_functions host_functions_meet integer_functions invalid_driver_handles invalid_handles kernel_parameters lane_locks large_sizes launch_api
     managed mandelbrot many_launches matmul_tiled memcpy_2d_3d memset_kinds nbody newer_architecture
     occupancy per_thread_stream pinned_memory reduction_shuffle registered_memory runtime_and_driver seed special_registers stencil
     sticky_errors streams_events symbols threads_streams two_modules unsupported_api unsupported_instruction vector_add

@@ -16,7 +16,7 @@ use vcuda_protocol::shared::SharedMemory;
 use vcuda_transport::link::{DeviceFile, DeviceFileError, Link, LocalLink};
 use vcuda_transport::{Mapping, Memory, TransportError, greet};
 
-use super::{CALL_SLOTS, MAX_FUNCTIONS, Order, Session, SlotPool, process, staging, used, worker};
+use super::{CALL_SLOTS, Order, Session, SlotPool, process, staging, used, worker};
 
 /// The window's address where that is free. It looks like no host pointer that malloc or mmap
 /// return, and like no device address.

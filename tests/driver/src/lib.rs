@@ -277,6 +277,16 @@ extern "C" fn cuCtxSynchronize() -> Code {
     }))
 }
 
+/// The limits of other kinds are preferences here.
+#[unsafe(no_mangle)]
+extern "C" fn cuCtxSetLimit(limit: u32, value: usize) -> Code {
+    const MALLOC_HEAP_SIZE: u32 = 2;
+    code(current().and_then(|gpu| match limit {
+        MALLOC_HEAP_SIZE => ok(gpu.device.kernel_heap(value as u64)),
+        _ => Ok(()),
+    }))
+}
+
 #[unsafe(no_mangle)]
 extern "C" fn cuMemGetInfo_v2(free: *mut usize, total: *mut usize) -> Code {
     code(current().and_then(|gpu| {

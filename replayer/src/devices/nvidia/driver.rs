@@ -100,6 +100,7 @@ functions! {
     cuCtxDestroy_v2(CUcontext);
     cuCtxSetCurrent(CUcontext);
     cuCtxSynchronize();
+    cuCtxSetLimit(u32, usize);
     cuMemGetInfo_v2(*mut usize, *mut usize);
     cuMemAddressReserve(*mut CUdeviceptr, usize, usize, CUdeviceptr, u64);
     cuMemGetAllocationGranularity(*mut usize, *const CUmemAllocationProp, u32);

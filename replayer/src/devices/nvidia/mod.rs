@@ -27,7 +27,7 @@ use std::time::Duration;
 
 use vcuda_protocol::layout::MAX_DEVICES;
 use vcuda_protocol::{
-    DeviceInfo, Extent, FunctionInfo, GlobalInfo, MemoryInfo, ModuleInfo, Pitch, Status,
+    DeviceInfo, Extent, FunctionInfo, GlobalInfo, MemoryInfo, ModuleInfo, Pitch, Status, Texture,
 };
 
 use super::*;
@@ -394,6 +394,25 @@ impl Device for NvidiaDevice {
 
     fn launch(&self, stream: StreamHandle, request: LaunchRequest, tag: u64) -> Result<(), Status> {
         self.with(|state, _| state.launch(&self.machine, stream, request, tag))
+    }
+
+    /// The driver names its objects itself, and kernels are given those names.
+    fn texture_create(&self, _object: u64, _texture: &Texture) -> Result<(), Status> {
+        Err(status::NOT_SUPPORTED)
+    }
+
+    fn texture_destroy(&self, _object: u64) -> Result<(), Status> {
+        Err(status::INVALID_HANDLE)
+    }
+
+    fn kernel_heap(&self, size: u64) -> Result<(), Status> {
+        /// `CU_LIMIT_MALLOC_HEAP_SIZE`
+        const MALLOC_HEAP_SIZE: u32 = 2;
+        self.with(|_, _| {
+            self.machine.enter(self.index)?;
+            let size = usize::try_from(size).map_err(|_| status::INVALID_VALUE)?;
+            call!(self.machine.driver, cuCtxSetLimit(MALLOC_HEAP_SIZE, size))
+        })
     }
 }
 
