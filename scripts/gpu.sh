@@ -5,7 +5,7 @@
 #
 #     scripts/gpu.sh pack [FOLDER]   builds, and puts all that is needed into FOLDER (default: build/gpu)
 #     FOLDER/gpu.sh [PART...]        there, on a machine with a driver, which needs no compiler:
-#                                    programs, recordings, calls, idle (default: all)
+#                                    programs, recordings, calls, steps, idle (default: all)
 #     scripts/gpu.sh                 both, on a machine that has everything
 set -uo pipefail
 
@@ -35,7 +35,7 @@ natively() { LD_LIBRARY_PATH=$here:${LD_LIBRARY_PATH:-} timeout 20 "$@" 2>"$work
 remoted() { VCUDA_DEVICE=${DEVICE:-nvidia} timeout 20 "$here/vcuda" "$@" 2>"$work/stderr"; echo "ends with $?"; }
 
 # Programs that cannot run natively: they need a libcudart that is not here, or state what only vcuda does.
-foreign() { case $1 in abi_* | seed | host_functions_meet | invalid_* | registered_memory | unsupported_*) ;; *) return 1 ;; esac; }
+foreign() { case $1 in mistakes | never_ends | abi_* | seed | host_functions_meet | invalid_* | registered_memory | unsupported_*) ;; *) return 1 ;; esac; }
 
 programs() {
     say "Programs, natively and under vcuda: seconds, and whether what they print is the same"
@@ -95,11 +95,23 @@ calls() {
         sleep 2
         remoted run "$here/callbench" >"$work/ours"
         sleep 2
-        remoted record -o "$work/calls.vcuda" "$here/callbench" 16 >"$work/recorded"
+        remoted record -o "$work/calls.vcuda" "$here/callbench" 1 calls >"$work/recorded"
         rm -f "$work/calls.vcuda"
         beside "$work/native" "$work/ours" "$work/recorded"
         echo
     done
+}
+
+steps() {
+    say "The step of callbench without and with recording, in turns (us), and the medians"
+    local turn
+    for turn in 1 2 3 4 5 6 7; do
+        remoted run "$here/callbench" 1 calls | awk '/^step/ { print $NF }' >>"$work/plain"
+        remoted record -o "$work/t.vcuda" "$here/callbench" 1 calls | awk '/^step/ { print $NF }' >>"$work/recorded.steps"
+        rm -f "$work/t.vcuda"
+    done
+    paste "$work/plain" "$work/recorded.steps"
+    echo "$(sort -n "$work/plain" | sed -n 4p) $(sort -n "$work/recorded.steps" | sed -n 4p)" | awk '{ printf "medians %s and %s: %.3f\n", $1, $2, $2 / $1 }'
 }
 
 idle() {
@@ -129,5 +141,5 @@ fi
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 nvidia-smi -L
-[ $# -gt 0 ] || set -- programs recordings calls idle
+[ $# -gt 0 ] || set -- programs recordings calls steps idle
 for part in "$@"; do "$part"; done
