@@ -22,7 +22,8 @@ use crate::device::Kind;
                            there is one, else this machine), local, device, device:PATH,
                            unix:SOCKET
   VCUDA_WORKER=PATH        the vcuda command that serves as worker
-  VCUDA_DEVICE=KIND        what executes commands: cpu (default) or null
+  VCUDA_DEVICE=KIND        what executes commands: cpu (default), nvidia, auto or null
+  VCUDA_CUDA_DRIVER=PATH   the driver's library, where it is not where drivers are
   VCUDA_CPU_DEVICES=N      number of CPU devices (default 1)
   VCUDA_CPU_TIME_LIMIT=S   seconds after which a kernel is ended (default: none)
   VCUDA_CHECK=LIST         look for mistakes in kernels: memory, init, race, or all

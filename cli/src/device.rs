@@ -8,17 +8,23 @@ use vcuda_replayer::Window;
 use vcuda_replayer::devices::Device;
 use vcuda_replayer::devices::cpu::{Checker, CpuDevice, CpuOptions};
 use vcuda_replayer::devices::null::NullDevice;
+use vcuda_replayer::devices::nvidia::{NvidiaDevice, NvidiaError};
 
 /// Kinds of devices.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Kind {
     /// Runs the program's PTX on the processor.
     Cpu,
+    /// The GPUs of this machine, through NVIDIA's driver.
+    Nvidia,
+    /// The GPUs if there are any that can be used, the processor otherwise.
+    Auto,
     /// Computes nothing and returns zeros: for measuring everything else.
     Null,
 }
 
-/// The devices of one session, made for its window. Each has at most `memory` bytes, if given.
+/// The devices of one session, made for its window. Each CPU device has at most `memory` bytes, if
+/// given.
 pub fn make(
     kind: Kind,
     window: &Window,
@@ -31,6 +37,28 @@ pub fn make(
             options.memory = options.memory.min(memory.unwrap_or(u64::MAX));
             CpuDevice::create_checked(options, Some(window), checker)?
         }
+        Kind::Nvidia => nvidia(window)?,
+        Kind::Auto => match nvidia(window) {
+            Ok(devices) => devices,
+            Err(reason) => {
+                vcuda_transport::say!("{reason} The processor executes the kernels.");
+                make(Kind::Cpu, window, memory, checker)?
+            }
+        },
         Kind::Null => vec![Arc::new(NullDevice::default())],
     })
+}
+
+fn nvidia(window: &Window) -> Result<Vec<Arc<dyn Device>>, NvidiaError> {
+    /// Chooses among the devices that a session has, which are all.
+    const VISIBLE: &str = "CUDA_VISIBLE_DEVICES";
+    let visible = std::env::var(VISIBLE).unwrap_or_default();
+    let first = visible.split(',').next().unwrap_or_default().trim();
+    let first = match first {
+        "" => 0,
+        number => number.parse().unwrap_or(usize::MAX),
+    };
+    // SAFETY: no other thread runs yet that could read the environment.
+    unsafe { std::env::remove_var(VISIBLE) };
+    NvidiaDevice::create(Some(window), first)
 }

@@ -128,9 +128,15 @@ fn processor() -> String {
 }
 
 fn nvidia() -> String {
-    match Path::new("/dev/nvidiactl").exists() {
-        true => "a driver is loaded; vcuda does not use it yet".into(),
-        false => "none".into(),
+    match vcuda_replayer::devices::nvidia::NvidiaDevice::create(None, usize::MAX) {
+        Ok(devices) => {
+            let infos = devices.iter().map(|device| device.info());
+            let names: Vec<String> = infos
+                .map(|info| format!("{} ({} MiB)", info.name, info.total_memory >> 20))
+                .collect();
+            format!("{}: use it with --device nvidia", names.join(", "))
+        }
+        Err(reason) => format!("none. {reason}"),
     }
 }
 

@@ -22,6 +22,8 @@ pub(crate) struct Device {
     pub(crate) ordinal: u32,
     pub(crate) wire: u32,
     pub(crate) info: DeviceInfo,
+    /// The attributes of `info`, by number.
+    attributes: Vec<Option<i32>>,
     pub(crate) memory: DeviceMemory,
     /// The newest stream id at the last reset: streams up to it are gone.
     pub(crate) gone_streams: AtomicU32,
@@ -46,10 +48,21 @@ pub(crate) struct DeviceState {
 impl Device {
     /// The value of a `CUdevice_attribute`.
     pub(crate) fn attribute(&self, number: u32) -> Option<i32> {
-        let attributes = &self.info.attributes;
-        let index = attributes.binary_search_by_key(&number, |&(n, _)| n).ok()?;
-        Some(attributes[index].1)
+        self.attributes.get(number as usize).copied().flatten()
     }
+}
+
+/// The highest number of an attribute that a device may say something of.
+const MOST_ATTRIBUTES: u32 = 1024;
+
+fn by_number(attributes: &[(u32, i32)]) -> Vec<Option<i32>> {
+    let mut table = Vec::new();
+    for &(number, value) in attributes.iter().filter(|a| a.0 < MOST_ATTRIBUTES) {
+        let len = table.len().max(number as usize + 1);
+        table.resize(len, None);
+        table[number as usize] = Some(value);
+    }
+    table
 }
 
 static DEVICES: OnceLock<std::result::Result<Vec<Device>, Status>> = OnceLock::new();
@@ -84,6 +97,7 @@ fn enumerate(session: &'static Session) -> Result<Vec<Device>> {
                 ordinal: ordinal as u32,
                 wire: wire as u32,
                 memory: DeviceMemory::new(&info),
+                attributes: by_number(&info.attributes),
                 info,
                 gone_streams: AtomicU32::new(0),
                 state: Mutex::default(),

@@ -5,12 +5,15 @@
 //! memory, which the worker does not see, travels in commands and replies when it is small and
 //! through staging chunks when it is not.
 
+use std::collections::VecDeque;
+
 use vcuda_protocol::layout::{MAX_REPLY_DATA, STAGING_CHUNK_LEN};
 use vcuda_protocol::{Bytes, Command, Extent, Pitch, Place, Reply, Stream};
 
 use crate::contexts::unexpected;
 use crate::in_place::{self, Host};
 use crate::memory::{self, Memory, classify};
+use crate::session::parallel_copy::{self, Going};
 use crate::session::{self, Chunk, Pending, Session};
 use crate::{Result, error, streams};
 
@@ -291,13 +294,10 @@ fn upload(stream: Stream, dst: Side, src: Side, extent: Extent) -> Result<()> {
             release: None,
         });
     }
-    for part in parts(extent, STAGING_CHUNK_LEN) {
-        let chunk = session.chunk()?;
-        host_copy(
-            part.packed(chunk.pointer() as u64),
-            part.of(src),
-            part.extent,
-        );
+    // Filled by several threads, sent in order by this one.
+    let mut filling: VecDeque<(Going, Chunk, Part)> = VecDeque::new();
+    let send = |(going, chunk, part): (Going, Chunk, Part)| -> Result<()> {
+        going.wait();
         let posted = session.post(&Command::Copy {
             stream,
             dst: part.of(dst).place(),
@@ -305,9 +305,78 @@ fn upload(stream: Stream, dst: Side, src: Side, extent: Extent) -> Result<()> {
             extent: part.extent,
             release: Some(chunk.lend()),
         });
-        posted.inspect_err(|_| chunk.take_back())?;
+        posted.inspect_err(|_| chunk.take_back())
+    };
+    let mut outcome = Ok(());
+    for part in parts(extent, part_size(extent)) {
+        let taken = take_chunk(session, filling.len(), || match filling.pop_front() {
+            Some(first) => send(first),
+            None => Ok(()),
+        });
+        let chunk = match taken {
+            Ok(chunk) => chunk,
+            Err(status) => {
+                outcome = Err(status);
+                break;
+            }
+        };
+        let to = part.packed(chunk.pointer() as u64);
+        let going = begin_copy(to, part.of(src), part.extent);
+        filling.push_back((going, chunk, part));
     }
-    Ok(())
+    // The caller may change its memory when this returns, so that all is read, whatever happened.
+    for rest in filling {
+        match outcome {
+            Ok(()) => outcome = send(rest),
+            Err(_) => rest.0.wait(),
+        }
+    }
+    outcome
+}
+
+/// Staging memory in use by one copy at once, in chunks.
+const DEPTH: usize = 8;
+
+/// How large the parts are in which pageable memory travels: small where several threads share them.
+fn part_size(extent: Extent) -> u64 {
+    const LEAST: u64 = 256 << 10;
+    const MOST: u64 = 1 << 20;
+    match parallel_copy::is_parallel() {
+        true => (extent.bytes().unwrap_or(MOST) / 8).clamp(LEAST, MOST),
+        false => STAGING_CHUNK_LEN,
+    }
+}
+
+/// A chunk for a copy that has `held` already, which `advance` makes fewer by one.
+fn take_chunk(
+    session: &'static Session,
+    mut held: usize,
+    mut advance: impl FnMut() -> Result<()>,
+) -> Result<Chunk> {
+    loop {
+        if held < DEPTH
+            && let Some(chunk) = session.free_chunk()?
+        {
+            return Ok(chunk);
+        }
+        if held == 0 {
+            return session.chunk();
+        }
+        advance()?;
+        held -= 1;
+    }
+}
+
+/// Copies within this process, possibly by another thread. Whoever gets the result waits for it,
+/// before either side is used otherwise.
+fn begin_copy(dst: Side, src: Side, extent: Extent) -> Going {
+    match parallel_copy::is_parallel() {
+        true => parallel_copy::start(move || host_copy(dst, src, extent)),
+        false => {
+            host_copy(dst, src, extent);
+            Going::done()
+        }
+    }
 }
 
 fn window(chunk: &Chunk, part: &Part) -> Place {
@@ -319,9 +388,6 @@ fn window(chunk: &Chunk, part: &Part) -> Place {
         },
     }
 }
-
-/// Downloads that are on their way at once: the worker fills one chunk while another is emptied.
-const DEPTH: usize = 4;
 
 fn download(stream: Stream, dst: Side, src: Side, extent: Extent) -> Result<()> {
     let session = session::get()?;
@@ -352,28 +418,40 @@ fn download(stream: Stream, dst: Side, src: Side, extent: Extent) -> Result<()> 
         host_copy(dst, packed, extent);
         return Ok(());
     }
-    let mut on_the_way: std::collections::VecDeque<(Pending, Chunk, Part)> = Default::default();
-    let land = |(pending, chunk, part): (Pending, Chunk, Part)| -> Result<()> {
-        pending.wait()?;
-        host_copy(
-            part.of(dst),
-            part.packed(chunk.pointer() as u64),
-            part.extent,
-        );
+    // Fetched in order, emptied by several threads.
+    let mut fetching: VecDeque<(Pending, Chunk, Part)> = VecDeque::new();
+    let mut landing: VecDeque<(Going, Chunk)> = VecDeque::new();
+    let land = |fetching: &mut VecDeque<(Pending, Chunk, Part)>,
+                landing: &mut VecDeque<(Going, Chunk)>|
+     -> Result<()> {
+        if let Some((pending, chunk, part)) = fetching.pop_front() {
+            pending.wait()?;
+            let from = part.packed(chunk.pointer() as u64);
+            let going = begin_copy(part.of(dst), from, part.extent);
+            landing.push_back((going, chunk));
+        }
         Ok(())
     };
     // A failure is returned once nothing is on the way any more: the chunks are still written to.
     let mut outcome = Ok(());
-    for part in parts(extent, STAGING_CHUNK_LEN) {
-        if on_the_way.len() == DEPTH
-            && let Some(first) = on_the_way.pop_front()
-        {
-            outcome = outcome.and(land(first));
+    for part in parts(extent, part_size(extent)) {
+        // What has arrived is emptied while the rest is fetched.
+        if fetching.len() >= DEPTH / 2 {
+            outcome = land(&mut fetching, &mut landing);
         }
-        if outcome.is_err() {
-            break;
-        }
-        let begun = session.chunk().and_then(|chunk| {
+        let held = fetching.len() + landing.len();
+        let taken = outcome.and_then(|()| {
+            take_chunk(session, held, || {
+                if landing.is_empty() {
+                    land(&mut fetching, &mut landing)?;
+                }
+                if let Some((going, _chunk)) = landing.pop_front() {
+                    going.wait();
+                }
+                Ok(())
+            })
+        });
+        let begun = taken.and_then(|chunk| {
             let pending = session.begin(&Command::Copy {
                 stream,
                 dst: window(&chunk, &part),
@@ -384,12 +462,18 @@ fn download(stream: Stream, dst: Side, src: Side, extent: Extent) -> Result<()> 
             Ok((pending, chunk, part))
         });
         match begun {
-            Ok(begun) => on_the_way.push_back(begun),
-            Err(status) => outcome = Err(status),
+            Ok(begun) => fetching.push_back(begun),
+            Err(status) => {
+                outcome = Err(status);
+                break;
+            }
         }
     }
-    for rest in on_the_way {
-        outcome = outcome.and(land(rest));
+    while !fetching.is_empty() {
+        outcome = outcome.and(land(&mut fetching, &mut landing));
+    }
+    for (going, _chunk) in landing {
+        going.wait();
     }
     outcome
 }

@@ -10,7 +10,7 @@ use std::ffi::c_void;
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use vcuda_protocol::{Command, Status, Stream};
 
 use crate::session::{self, Pending, Session};
@@ -54,6 +54,10 @@ struct Calls {
     outstanding: BTreeSet<u64>,
 }
 
+/// Functions of one stream that may wait for their turn: a GPU's stream takes some fifty, and the
+/// worker must not wait for room in it.
+const MOST_OF_A_STREAM: usize = 16;
+
 static CALLS: LazyLock<Mutex<Calls>> = LazyLock::new(Mutex::default);
 static NEXT_TOKEN: AtomicU32 = AtomicU32::new(1);
 
@@ -63,6 +67,9 @@ pub(crate) fn issue(handle: u64, function: Function, data: *mut c_void) -> Resul
     let session = session::get()?;
     let slot = session.function_slot();
     let mut calls = CALLS.lock();
+    while (calls.waiting.get(&stream)).is_some_and(|waiting| waiting.len() >= MOST_OF_A_STREAM) {
+        MutexGuard::unlocked(&mut calls, || std::thread::sleep(session::FUNCTION_LOOK));
+    }
     if !calls.waiting.contains_key(&stream) {
         // It finds an empty queue, and ends, if the command cannot be sent.
         start_thread(session, stream)?;

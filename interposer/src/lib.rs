@@ -18,6 +18,7 @@ mod copy;
 mod driver;
 mod entry;
 mod error;
+mod handles;
 mod host_functions;
 mod in_place;
 mod launch;

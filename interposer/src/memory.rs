@@ -6,6 +6,7 @@
 //! allocation needs no round trip, and any address can be classified without asking.
 
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::{Mutex, RwLock};
 use vcuda_protocol::{Command, DeviceInfo, HostMemory, MemoryInfo, Reply, Stream, layout};
@@ -24,6 +25,9 @@ pub(crate) struct DeviceMemory {
     base: u64,
     len: u64,
     heap: Mutex<Heap>,
+    /// Bytes that may be allocated before the device is asked again whether it has them. Changed
+    /// under the heap's lock.
+    assured: AtomicU64,
     /// Address and length of each global variable that the program has asked for.
     globals: RwLock<Vec<(u64, u64)>>,
 }
@@ -39,6 +43,7 @@ impl DeviceMemory {
                 DEVICE_ALIGN,
                 info.total_memory,
             )),
+            assured: AtomicU64::new(0),
             globals: RwLock::default(),
         }
     }
@@ -65,7 +70,10 @@ impl DeviceMemory {
 
     /// Forgets all allocations and variables: the device was reset.
     pub(crate) fn clear(&self) {
-        self.heap.lock().clear();
+        let mut heap = self.heap.lock();
+        heap.clear();
+        self.assured.store(0, Ordering::Relaxed);
+        drop(heap);
         self.globals.write().clear();
     }
 }
@@ -198,11 +206,29 @@ fn reserve(
     // be allocated again ahead of the command that frees it.
     let mut heap = device.memory.heap.lock();
     let address = heap.allocate(size).ok_or(error::OUT_OF_MEMORY)?;
-    session.post(&command(address)).inspect_err(|_| {
+    let assured = device.memory.assured.load(Ordering::Relaxed);
+    let sent = match assured.checked_sub(size) {
+        Some(rest) => {
+            device.memory.assured.store(rest, Ordering::Relaxed);
+            session.post(&command(address))
+        }
+        // The device may not have so much: this is the call that has to say so.
+        None => session.call(&command(address)).and_then(|_| {
+            let free = info(device)?.free;
+            let assured = free / ASSURED_PART;
+            device.memory.assured.store(assured, Ordering::Relaxed);
+            Ok(())
+        }),
+    };
+    sent.inspect_err(|_| {
         heap.free(address);
     })?;
     Ok(address)
 }
+
+/// Of the memory that is free when the device is asked, so much (one in so many bytes) is taken to
+/// stay free until it is asked again: others may use it too, and pieces of memory have gaps.
+const ASSURED_PART: u64 = 2;
 
 /// Rows of pitched memory begin at multiples of this, which suits textures too.
 const PITCH_ALIGN: u64 = 512;

@@ -8,6 +8,7 @@
 
 use std::collections::HashMap;
 use std::ffi::{CStr, CString, c_char, c_void};
+use std::hash::BuildHasherDefault;
 use std::sync::atomic::{AtomicI32, AtomicU32, Ordering};
 use std::sync::{Arc, LazyLock};
 
@@ -15,6 +16,7 @@ use parking_lot::{Mutex, RwLock};
 use vcuda_protocol::{Bytes, Command, FunctionInfo, GlobalInfo, Image, ModuleInfo, Reply, Status};
 
 use crate::contexts::{self, Device, unexpected};
+use crate::handles::Spread;
 use crate::{Result, error, libraries, memory, session};
 
 /// Modules are handed to the program 16 apart from here, functions from there.
@@ -357,7 +359,7 @@ struct Registry {
 static REGISTRY: LazyLock<RwLock<Registry>> = LazyLock::new(RwLock::default);
 /// Functions that were looked up, by device ordinal and host stub.
 static FUNCTIONS: LazyLock<RwLock<FunctionsByStub>> = LazyLock::new(RwLock::default);
-type FunctionsByStub = HashMap<(u32, u64), Arc<Function>>;
+type FunctionsByStub = HashMap<(u32, u64), Arc<Function>, BuildHasherDefault<Spread>>;
 
 /// Variables that were looked up, by device ordinal and host shadow.
 static GLOBALS: LazyLock<RwLock<HashMap<(u32, u64), GlobalInfo>>> = LazyLock::new(RwLock::default);

@@ -4,7 +4,6 @@
 //! A handle is a number that looks like a pointer; it is looked up, never followed, so that a wrong
 //! one is an error.
 
-use std::collections::HashMap;
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
@@ -12,6 +11,7 @@ use parking_lot::RwLock;
 use vcuda_protocol::{Command, Reply, Stream};
 
 use crate::contexts::{self, Device, unexpected};
+use crate::handles::Handles;
 use crate::thread::{self, DefaultStream};
 use crate::{Result, error, session};
 
@@ -47,8 +47,8 @@ pub(crate) struct EventEntry {
     pub(crate) flags: u32,
 }
 
-static STREAMS: LazyLock<RwLock<HashMap<u64, StreamEntry>>> = LazyLock::new(RwLock::default);
-static EVENTS: LazyLock<RwLock<HashMap<u64, EventEntry>>> = LazyLock::new(RwLock::default);
+static STREAMS: LazyLock<RwLock<Handles<StreamEntry>>> = LazyLock::new(RwLock::default);
+static EVENTS: LazyLock<RwLock<Handles<EventEntry>>> = LazyLock::new(RwLock::default);
 /// There is, or was, a stream that does not wait for the default stream.
 static SOME_RUN_AHEAD: AtomicBool = AtomicBool::new(false);
 /// A bit for each device whose default stream has synchronous copies that nobody has waited for.
@@ -193,6 +193,10 @@ fn own_stream(device: &Device) -> Result<u32> {
 pub(crate) fn synchronize(handle: u64) -> Result<()> {
     let stream = resolve(handle)?;
     let session = session::get()?;
+    // A recording shows also what needed no waiting.
+    if !session.used.take(stream) && !session.recording {
+        return Ok(());
+    }
     session.call(&Command::StreamSynchronize { stream })?;
     session.asynchronous_error(stream.device)
 }
@@ -214,6 +218,13 @@ pub(crate) fn wait_event(handle: u64, event: u64) -> Result<()> {
 /// Waits for all work of a device.
 pub(crate) fn synchronize_device(device: &Device) -> Result<()> {
     let session = session::get()?;
+    let used = match session.devices {
+        1 => session.used.take_all(),
+        _ => session.used.any(),
+    };
+    if !used && !session.recording {
+        return session.asynchronous_error(device.wire);
+    }
     session.call(&Command::DeviceSynchronize {
         device: device.wire,
     })?;

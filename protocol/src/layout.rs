@@ -53,7 +53,7 @@ pub const FUNCTION_SLOT_LEN: usize = 128;
 /// Within a slot: u32 state, u32 length, then the reply.
 pub const SLOT_STATE: usize = 0;
 pub const SLOT_REPLY_LEN: usize = 4;
-pub const SLOT_REPLY: usize = 64;
+pub const SLOT_REPLY: usize = 16;
 pub const MAX_REPLY: usize = SLOT_LEN - SLOT_REPLY;
 pub const MAX_FUNCTION_REPLY: usize = FUNCTION_SLOT_LEN - SLOT_REPLY;
 /// Most bytes of a copy that return in a reply: what is left beside status, tag and length.

@@ -2,10 +2,11 @@
 //! The command ring: messages from one producer to one consumer through shared memory.
 //!
 //! The ring is a stream of bytes: `tail` counts all bytes ever written, `head` all bytes ever
-//! read. A message is a u32 length, the bytes, and padding to a multiple of 8; it may wrap. A side
+//! read. A message is a u32 length, the bytes, and padding to a cache line; it may wrap. A side
 //! that waits spins for microseconds, then says that it sleeps and blocks; the other side rings
 //! only then.
 
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering, fence};
 use std::time::{Duration, Instant};
 
@@ -14,8 +15,28 @@ use crate::notify::Notify;
 use crate::shared::SharedMemory;
 use crate::wire::MAX_MESSAGE;
 
-/// How long a side spins before it sleeps.
-pub const SPIN: Duration = Duration::from_micros(20);
+/// How long a side spins before it sleeps: a millisecond where there are processors to spare, little
+/// where somebody else may need this one.
+pub fn spin() -> Duration {
+    const MANY: usize = 8;
+    static SPIN: OnceLock<Duration> = OnceLock::new();
+    *SPIN.get_or_init(|| {
+        let processors = std::thread::available_parallelism().map_or(1, usize::from);
+        match processors >= MANY {
+            true => Duration::from_millis(1),
+            false => Duration::from_micros(20),
+        }
+    })
+}
+
+/// What a side does between two looks.
+pub fn relax() {
+    std::hint::spin_loop();
+    if spin() < Duration::from_millis(1) {
+        // Whoever is waited for may be waiting for this processor.
+        std::thread::yield_now();
+    }
+}
 
 /// The other side broke the ring's rules. Nothing that it wrote can be trusted any more.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -31,8 +52,11 @@ pub enum RingError {
     Memory(usize),
 }
 
+/// Messages begin on cache lines of their own, so that one is read while the next is written.
+const LINE: u64 = 64;
+
 fn framed(len: usize) -> u64 {
-    (len as u64 + 4).next_multiple_of(8)
+    (len as u64 + 4).next_multiple_of(LINE)
 }
 
 fn check_memory(memory: &SharedMemory) -> Result<(), RingError> {
@@ -47,7 +71,7 @@ fn check_memory(memory: &SharedMemory) -> Result<(), RingError> {
 fn await_change(
     notify: &dyn Notify,
     asleep: &AtomicU32,
-    timeout: Duration,
+    (spin, timeout): (Duration, Duration),
     ready: impl Fn() -> bool,
 ) -> bool {
     let start = Instant::now();
@@ -58,11 +82,10 @@ fn await_change(
             }
             std::hint::spin_loop();
         }
-        if start.elapsed() >= SPIN {
+        if start.elapsed() >= spin {
             break;
         }
-        // Whoever makes it ready may be waiting for this processor.
-        std::thread::yield_now();
+        relax();
     }
     asleep.store(1, Ordering::Relaxed);
     // Orders the store before the last look, as the other side orders its change before its look
@@ -135,7 +158,21 @@ impl Producer {
             .u64(RING_TAIL)
             .store(self.tail, Ordering::Release);
         rouse(notify, self.memory.u32(CONSUMER_ASLEEP));
+        self.expect_writes();
         Ok(true)
+    }
+
+    /// Fetches the lines that the next messages go to, which the other side has had.
+    fn expect_writes(&self) {
+        #[cfg(target_arch = "x86_64")]
+        for line in 2..6 {
+            use std::arch::x86_64::{_MM_HINT_ET0, _mm_prefetch};
+            let at = (self.tail as usize + line * 64) & (RING_LEN - 1);
+            if let Some(line) = self.memory.range(RING + at, 1) {
+                // SAFETY: a hint about an address, which reads and writes nothing.
+                unsafe { _mm_prefetch::<_MM_HINT_ET0>(line.cast()) };
+            }
+        }
     }
 
     /// Waits until a message of `len` bytes may fit, or `timeout`.
@@ -143,7 +180,8 @@ impl Producer {
         let need = framed(len);
         let memory = self.memory.clone();
         let tail = self.tail;
-        await_change(notify, memory.u32(PRODUCER_ASLEEP), timeout, || {
+        let times = (spin(), timeout);
+        await_change(notify, memory.u32(PRODUCER_ASLEEP), times, || {
             let head = memory.u64(RING_HEAD).load(Ordering::Acquire).min(tail);
             RING_LEN as u64 - (tail - head) >= need
         })
@@ -162,24 +200,33 @@ impl Producer {
 pub struct Consumer {
     memory: SharedMemory,
     head: u64,
+    /// The last tail seen, so that the other side's cache line is read only when all is consumed.
+    tail: u64,
 }
 
 impl Consumer {
     pub fn new(memory: SharedMemory) -> Result<Self, RingError> {
         check_memory(&memory)?;
-        Ok(Consumer { memory, head: 0 })
+        Ok(Consumer {
+            memory,
+            head: 0,
+            tail: 0,
+        })
     }
 
     /// Copies the next message out into `message`. `Ok(false)`: there is none.
     pub fn pop(&mut self, message: &mut Vec<u8>, notify: &dyn Notify) -> Result<bool, RingError> {
-        let tail = self.memory.u64(RING_TAIL).load(Ordering::Acquire);
-        let available = tail.wrapping_sub(self.head);
-        if available > RING_LEN as u64 {
-            return Err(RingError::Position {
-                head: self.head,
-                tail,
-            });
+        if self.tail == self.head {
+            let tail = self.memory.u64(RING_TAIL).load(Ordering::Acquire);
+            if tail.wrapping_sub(self.head) > RING_LEN as u64 {
+                return Err(RingError::Position {
+                    head: self.head,
+                    tail,
+                });
+            }
+            self.tail = tail;
         }
+        let available = self.tail.wrapping_sub(self.head);
         if available == 0 {
             return Ok(false);
         }
@@ -204,7 +251,16 @@ impl Consumer {
 
     /// Waits until a message is there, or `timeout`.
     pub fn wait(&self, notify: &dyn Notify, timeout: Duration) -> bool {
-        await_change(notify, self.memory.u32(CONSUMER_ASLEEP), timeout, || {
+        self.wait_spinning(notify, (spin(), timeout))
+    }
+
+    /// The same, asleep from the beginning.
+    pub fn sleep(&self, notify: &dyn Notify, timeout: Duration) -> bool {
+        self.wait_spinning(notify, (Duration::ZERO, timeout))
+    }
+
+    fn wait_spinning(&self, notify: &dyn Notify, times: (Duration, Duration)) -> bool {
+        await_change(notify, self.memory.u32(CONSUMER_ASLEEP), times, || {
             self.memory.u64(RING_TAIL).load(Ordering::Acquire) != self.head
         })
     }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use crate::layout::*;
 use crate::notify::Notify;
-use crate::ring::SPIN;
+use crate::ring::{relax, spin};
 use crate::shared::SharedMemory;
 use crate::types::{Reply, Status};
 use crate::wire::{self, WireError};
@@ -68,9 +68,8 @@ pub fn wait(
             }
             std::hint::spin_loop();
         }
-        if start.elapsed() < SPIN {
-            // Whoever answers may be waiting for this processor.
-            std::thread::yield_now();
+        if start.elapsed() < spin() {
+            relax();
             continue;
         }
         let seen = state.compare_exchange(PENDING, ASLEEP, Ordering::AcqRel, Ordering::Acquire);

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use vcuda_protocol::layout::{MAX_REPLY_DATA, SLOT_COUNT};
 use vcuda_protocol::notify::Notify;
-use vcuda_protocol::ring::{Consumer, RingError};
+use vcuda_protocol::ring::{self, Consumer, RingError};
 use vcuda_protocol::shared::SharedMemory;
 use vcuda_protocol::wire::{self, WireError};
 use vcuda_protocol::{Command, Header, NO_FUNCTION, Place};
@@ -20,6 +20,9 @@ use crate::window::Window;
 
 /// How often a worker without commands looks whether its client is still there.
 const LOOK: Duration = Duration::from_millis(250);
+
+/// After so many commands it is looked whether work has finished, also where more commands wait.
+const COMMANDS: u64 = 16;
 
 /// One client, connected.
 pub struct Guest {
@@ -109,18 +112,19 @@ pub fn serve(guest: Guest) -> Result<End, ServeError> {
         memory,
         hangup,
     } = guest;
-    let mut ring = Consumer::new(control.clone())?;
+    let mut commands = Consumer::new(control.clone())?;
     hangup.watch_over(&devices);
     let outbox = Arc::new(ControlOutbox::new(control, notify.clone()));
     // Dropped on every way out, which ends its work and lets the observer finish.
-    let mut session = Session::new(devices, window, outbox, observer);
+    let mut session = Session::new(devices.clone(), window, outbox, observer);
     if let Some(memory) = memory {
         session = session.with_guest_memory(memory);
     }
     let mut message = Vec::new();
     let mut expected = 1;
+    let mut quiet = false;
     loop {
-        while ring.pop(&mut message, &*notify)? {
+        while commands.pop(&mut message, &*notify)? {
             let (header, command) = wire::decode(&message)?;
             check(&header, &command, expected)?;
             expected += 1;
@@ -132,12 +136,28 @@ pub fn serve(guest: Guest) -> Result<End, ServeError> {
             if hangup.is_gone() {
                 return Ok(End::Hangup);
             }
+            if expected.is_multiple_of(COMMANDS) {
+                poll(&devices);
+            }
         }
         if hangup.is_gone() {
             return Ok(End::Hangup);
         }
-        ring.wait(&*notify, LOOK);
+        match poll(&devices) {
+            Some(Duration::ZERO) => ring::relax(),
+            Some(pause) => {
+                commands.sleep(&*notify, pause.min(LOOK));
+            }
+            // A client that was quiet for so long is not worth spinning for.
+            None if quiet => quiet = !commands.sleep(&*notify, LOOK),
+            None => quiet = !commands.wait(&*notify, LOOK),
+        }
     }
+}
+
+/// Looks what has finished; gives how soon to look again.
+fn poll(devices: &[Arc<dyn Device>]) -> Option<Duration> {
+    devices.iter().filter_map(|device| device.poll()).min()
 }
 
 fn check(header: &Header, command: &Command, expected: u64) -> Result<(), ServeError> {

@@ -44,34 +44,7 @@ pub fn installation() -> &'static Path {
         if let Some(folder) = std::env::var_os("VCUDA_BIN") {
             return folder.into();
         }
-        let profile = if cfg!(debug_assertions) {
-            "dev"
-        } else {
-            "release"
-        };
-        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-        let status = Command::new(cargo)
-            .args([
-                "build",
-                "--quiet",
-                "--profile",
-                profile,
-                "-p",
-                "vcuda",
-                "-p",
-                "vcuda-cli",
-            ])
-            .current_dir(repository())
-            .status()
-            .expect("cargo can be started");
-        assert!(status.success(), "vcuda does not build: {status}.");
-        // This test is TARGET/PROFILE/deps/NAME.
-        let test = std::env::current_exe().expect("the test knows its path");
-        let folder = test
-            .ancestors()
-            .nth(2)
-            .expect("the test lies in a target folder");
-        folder.to_owned()
+        build(&["vcuda", "vcuda-cli"])
     })
 }
 
@@ -83,6 +56,36 @@ pub fn vcuda() -> PathBuf {
 /// libvcuda.so.
 pub fn library() -> PathBuf {
     installation().join("libvcuda.so")
+}
+
+/// A CUDA driver that executes on the CPU device, for `VCUDA_CUDA_DRIVER`.
+pub fn cpu_driver() -> &'static Path {
+    static DRIVER: OnceLock<PathBuf> = OnceLock::new();
+    DRIVER.get_or_init(|| build(&["vcuda-cpu-driver"]).join("libvcuda_cpu_driver.so"))
+}
+
+/// Builds packages in the profile of the tests, and gives the folder that they are in then.
+fn build(packages: &[&str]) -> PathBuf {
+    let profile = if cfg!(debug_assertions) {
+        "dev"
+    } else {
+        "release"
+    };
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let status = Command::new(cargo)
+        .args(["build", "--quiet", "--profile", profile])
+        .args(packages.iter().flat_map(|package| ["-p", package]))
+        .current_dir(repository())
+        .status()
+        .expect("cargo can be started");
+    assert!(status.success(), "{packages:?} do not build: {status}.");
+    // This test is TARGET/PROFILE/deps/NAME.
+    let test = std::env::current_exe().expect("the test knows its path");
+    let folder = test
+        .ancestors()
+        .nth(2)
+        .expect("the test lies in a target folder");
+    folder.to_owned()
 }
 
 /// A program of tests/programs, built. The first call builds all that are not.

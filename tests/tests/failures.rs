@@ -175,7 +175,7 @@ mod a_worker {
             .run()
             .expect_code(1)
             .expect_stderr("abacus")
-            .expect_stderr("cpu, null");
+            .expect_stderr("cpu, nvidia, auto, null");
     }
 
     #[test]

@@ -44,7 +44,7 @@ mod socket;
 
 pub use futex::Futex;
 pub use memory::{Mapping, Memory};
-pub use say::{print, print_error, redirect, say_line};
+pub use say::{is_redirected, print, print_error, redirect, say_line};
 pub use socket::{Guest, accept, greet, hung_up, wait_for_hangup};
 pub use vcuda_protocol::layout;
 

@@ -18,6 +18,11 @@ pub fn redirect(sink: Sink) {
     let _ = SINK.set(sink);
 }
 
+/// Whether text goes to a [`Sink`]: this process's standard output is not the program's.
+pub fn is_redirected() -> bool {
+    SINK.get().is_some()
+}
+
 /// Says a sentence on standard error, in one write, behind `vcuda: `. Unlike `eprintln!` it goes on
 /// where standard error is closed or full: the program whose process this is must not end for that.
 ///

@@ -6,9 +6,11 @@
 //! its own exit handlers.
 
 pub(crate) mod heap;
+pub(crate) mod parallel_copy;
 mod process;
 mod staging;
 mod start;
+mod used;
 mod worker;
 
 use std::sync::OnceLock;
@@ -32,11 +34,12 @@ pub(crate) use staging::Chunk;
 const CALL_SLOTS: u16 = layout::CALL_SLOTS as u16;
 
 /// Commands that may be posted beyond a host function that has not returned. The worker holds so
-/// many back without refusing more, which would keep it from hearing that the function returned.
-const MAX_BEYOND_FUNCTION: u64 = 8192;
+/// many back without refusing more, which would keep it from hearing that the function returned:
+/// a GPU's stream takes about a thousand.
+const MAX_BEYOND_FUNCTION: u64 = 512;
 
 /// How often a thread that is so far ahead looks again.
-const FUNCTION_LOOK: Duration = Duration::from_micros(200);
+pub(crate) const FUNCTION_LOOK: Duration = Duration::from_micros(200);
 
 /// How often a waiting thread looks whether the worker still lives.
 const HEARTBEAT: Duration = Duration::from_millis(50);
@@ -54,6 +57,8 @@ pub(crate) struct Session {
     /// The first command that issued a host function which has not returned; `u64::MAX` if none.
     oldest_function: AtomicU64,
     staging: staging::Staging,
+    /// Streams that there may be work on.
+    pub(crate) used: used::Used,
     /// Held while what kernels printed is passed on.
     output: Mutex<()>,
     began: Instant,
@@ -193,7 +198,11 @@ impl Session {
             sequence: *sequence + 1,
             api,
             thread,
-            time: self.began.elapsed().as_nanos() as u64,
+            // Nobody looks at it otherwise.
+            time: match self.recording {
+                true => self.began.elapsed().as_nanos() as u64,
+                false => 0,
+            },
             slot,
         };
         message.clear();
@@ -210,7 +219,10 @@ impl Session {
             }
         }
         *sequence = header.sequence;
-        Ok(header.sequence)
+        let sequence = header.sequence;
+        drop(order);
+        self.used.note(command);
+        Ok(sequence)
     }
 
     /// The error that an earlier command of the device left for this call to report, as CUDA
@@ -244,6 +256,11 @@ impl Session {
     /// A piece of the staging area.
     pub(crate) fn chunk(&'static self) -> Result<Chunk> {
         self.staging.take(self)
+    }
+
+    /// The same, if one is free.
+    pub(crate) fn free_chunk(&'static self) -> Result<Option<Chunk>> {
+        self.staging.take_free(self)
     }
 
     /// Makes memory behind whole pages of the window. Zeroed.

@@ -56,17 +56,8 @@ impl Staging {
     pub(super) fn take(&self, session: &'static Session) -> Result<Chunk> {
         let mut chunks = self.chunks.lock();
         loop {
-            while chunks.lent.front().is_some_and(|&i| !is_busy(session, i)) {
-                chunks.lent.pop_front();
-            }
-            let free = (0..STAGING_CHUNKS).find(|&i| !chunks.held[i] && !is_busy(session, i));
-            if let Some(index) = free {
-                if !chunks.backed[index] {
-                    session.back(index as u64 * STAGING_CHUNK_LEN, STAGING_CHUNK_LEN)?;
-                    chunks.backed[index] = true;
-                }
-                chunks.held[index] = true;
-                return Ok(Chunk { session, index });
+            if let Some(chunk) = chunks.take(session)? {
+                return Ok(chunk);
             }
             match chunks.lent.front().copied() {
                 // The worker releases them in about this order.
@@ -79,6 +70,30 @@ impl Staging {
                 }
             }
         }
+    }
+
+    /// The same without waiting. For a thread that holds some already: if several waited for more,
+    /// none would get any.
+    pub(super) fn take_free(&self, session: &'static Session) -> Result<Option<Chunk>> {
+        self.chunks.lock().take(session)
+    }
+}
+
+impl Chunks {
+    fn take(&mut self, session: &'static Session) -> Result<Option<Chunk>> {
+        while self.lent.front().is_some_and(|&i| !is_busy(session, i)) {
+            self.lent.pop_front();
+        }
+        let free = (0..STAGING_CHUNKS).find(|&i| !self.held[i] && !is_busy(session, i));
+        let Some(index) = free else {
+            return Ok(None);
+        };
+        if !self.backed[index] {
+            session.back(index as u64 * STAGING_CHUNK_LEN, STAGING_CHUNK_LEN)?;
+            self.backed[index] = true;
+        }
+        self.held[index] = true;
+        Ok(Some(Chunk { session, index }))
     }
 }
 

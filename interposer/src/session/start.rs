@@ -16,7 +16,7 @@ use vcuda_protocol::shared::SharedMemory;
 use vcuda_transport::link::{DeviceFile, DeviceFileError, Link, LocalLink};
 use vcuda_transport::{Mapping, Memory, TransportError, greet};
 
-use super::{CALL_SLOTS, Order, Session, SlotPool, process, staging, worker};
+use super::{CALL_SLOTS, Order, Session, SlotPool, process, staging, used, worker};
 
 /// The window's address where that is free. It looks like no host pointer that malloc or mmap
 /// return, and like no device address.
@@ -171,6 +171,7 @@ pub(super) fn start() -> Result<Session, StartError> {
         function_slots: SlotPool::new(CALL_SLOTS..layout::SLOT_COUNT as u16),
         oldest_function: AtomicU64::new(u64::MAX),
         staging: staging::Staging::new(),
+        used: used::Used::new(),
         output: Mutex::new(()),
         began: Instant::now(),
         devices,

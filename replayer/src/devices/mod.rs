@@ -2,8 +2,8 @@
 //! What a session needs of a device.
 //!
 //! [`Device`] stands at the level of the CUDA Driver API: memory at addresses, modules, streams,
-//! events, launches. [`cpu::CpuDevice`] executes kernels on the processor, [`null::NullDevice`]
-//! checks and computes nothing.
+//! events, launches. [`nvidia::NvidiaDevice`] is a GPU, [`cpu::CpuDevice`] executes kernels on the
+//! processor, [`null::NullDevice`] checks and computes nothing.
 //!
 //! # Contract
 //! * Methods return at once; work happens in the order of its stream. A [`Completion`] is called
@@ -18,6 +18,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use vcuda_protocol::scattered::Scattered;
 use vcuda_protocol::{
@@ -27,6 +28,7 @@ use vcuda_protocol::{
 
 pub mod cpu;
 pub mod null;
+pub mod nvidia;
 
 mod allocations;
 mod gate;
@@ -107,6 +109,13 @@ pub trait Device: Send + Sync {
     /// Ends running kernels, opens gates, and skips all work that is issued or will be: the session
     /// is over.
     fn abort(&self);
+    /// Looks whether work has finished, and calls back what waits for it. Whoever calls this once
+    /// calls it again, from the thread that issues: often while there is nothing else to do, and
+    /// within the time that it gives. `None`: nothing is waited for. A device that notices by itself
+    /// gives that always.
+    fn poll(&self) -> Option<Duration> {
+        None
+    }
     /// Calls back when all work issued before on the device has finished.
     fn synchronize(&self, done: Completion);
     /// Calls back when nothing goes on any more: all that was issued has finished or is behind a

@@ -95,7 +95,8 @@ impl Replayer {
         let base = number("window.base")?;
         let len = number("window.len")?;
         let memory = Memory::create("replay", len)
-            .and_then(|memory| memory.map(None))
+            // A GPU uses it at the recorded program's addresses.
+            .and_then(|memory| memory.map(Some(base)).or_else(|_| memory.map(None)))
             .map_err(|why| ReplayError::Window {
                 len,
                 why: why.to_string(),

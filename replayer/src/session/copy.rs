@@ -8,12 +8,16 @@ use vcuda_protocol::{Bytes, Command, Extent, Place, Reply, Status, Stream};
 use super::shared::Ticket;
 use super::{Outcome, Session};
 use crate::devices::{Completion, Operand};
+use crate::observer::Observer;
 use crate::rows::Rows;
 use crate::status;
 use crate::window::read_in_pieces;
 
 /// An observer takes no longer to look at so much than a thread takes to wake.
 pub(super) const QUICK_BYTES: u64 = 64 << 10;
+
+/// Shows an observer bytes of host memory.
+type Look = Box<dyn FnOnce() + Send>;
 
 /// A place, checked.
 struct Side {
@@ -95,42 +99,53 @@ impl Session {
         };
         let device = self.device(stream.device)?;
 
-        if let Some(observer) = self.shared.observer.clone()
-            && src.observed
-            && let Some((memory, offset, rows)) = src.host
-        {
+        // Host memory that the client lends for this copy does not change before it has the answer:
+        // it is shown then, so that the stream need not stop for it.
+        let mut looks: Vec<Look> = Vec::new();
+        let look = |side: &Side, show: fn(&dyn Observer, u64, u64, &[u8])| -> Option<Look> {
+            let observer = self.shared.observer.clone().filter(|_| side.observed)?;
+            let (memory, offset, rows) = side.host.clone()?;
+            Some(Box::new(move || {
+                read_in_pieces(&memory, offset, rows, |position, bytes| {
+                    show(&*observer, ticket.sequence, position, bytes);
+                });
+            }))
+        };
+        let in_order = |look: Look| -> Result<(), Status> {
             let look: Completion = Box::new(move |health| {
                 if health.is_ok() {
-                    read_in_pieces(&memory, offset, rows, |position, bytes| {
-                        observer.input(ticket.sequence, position, bytes);
-                    });
+                    look();
                 }
             });
-            device.host_function(handle, look, bytes <= QUICK_BYTES)?;
+            device.host_function(handle, look, bytes <= QUICK_BYTES)
+        };
+        let input = look(&src, |observer, sequence, position, bytes| {
+            observer.input(sequence, position, bytes);
+        });
+        let output = look(&dst, |observer, sequence, position, bytes| {
+            observer.output(sequence, position, bytes);
+        });
+        let (to, from) = (dst.operand, src.operand);
+        match (input, &from) {
+            (Some(look), Operand::Device { .. }) => in_order(look)?,
+            (look, _) => looks.extend(look),
+        }
+        let shown_in_order = matches!(to, Operand::Device { .. });
+        device.copy(handle, to, from, extent, ticket.sequence)?;
+        match output {
+            Some(look) if shown_in_order => in_order(look)?,
+            look => looks.extend(look),
         }
 
-        device.copy(handle, dst.operand, src.operand, extent, ticket.sequence)?;
-
-        if let Some(observer) = self.shared.observer.clone()
-            && dst.observed
-            && let Some((memory, offset, rows)) = dst.host.clone()
-        {
-            let look: Completion = Box::new(move |health| {
-                if health.is_ok() {
-                    read_in_pieces(&memory, offset, rows, |position, bytes| {
-                        observer.output(ticket.sequence, position, bytes);
-                    });
-                }
-            });
-            device.host_function(handle, look, bytes <= QUICK_BYTES)?;
-        }
-
-        if ticket.slot.is_none() && release.is_none() {
+        if ticket.slot.is_none() && release.is_none() && looks.is_empty() {
             return Ok(None);
         }
         let shared = self.shared.clone();
         let reply = dst.host.filter(|_| to_reply);
         let done: Completion = Box::new(move |health| {
+            if health.is_ok() {
+                looks.into_iter().for_each(|look| look());
+            }
             if let Some(chunk) = release {
                 shared.outbox.release(chunk);
             }

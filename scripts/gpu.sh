@@ -1,0 +1,145 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: MIT OR Apache-2.0
+#
+# Runs programs on a GPU natively and under vcuda, and compares.
+#
+#     scripts/gpu.sh pack [FOLDER]   builds, and puts all that is needed into FOLDER (default: build/gpu)
+#     FOLDER/gpu.sh [PART...]        there, on a machine with a driver, which needs no compiler:
+#                                    programs, recordings, calls, steps, idle (default: all)
+#     scripts/gpu.sh                 both, on a machine that has everything
+set -uo pipefail
+
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+say() { printf '\n== %s\n' "$*"; }
+
+pack() {
+    local to=${1:-$PWD/build/gpu} target=${CARGO_TARGET_DIR:-$PWD/target}/release programs calls
+    set -e
+    cargo build --release --quiet -p vcuda -p vcuda-cli
+    programs=$(tests/build.sh)
+    eval "$(tests/toolchain.sh)"
+    mkdir -p "$to/programs"
+    strip -o "$to/vcuda" "$target/vcuda"
+    strip -o "$to/libvcuda.so" "$target/libvcuda.so"
+    cp -L "$programs"/* "$to/programs/"
+    cp -L "$(find -L "$CUDA_ROOT" -name 'libcudart.so.13' | head -1)" "$to/"
+    for calls in bench/*.cu; do
+        "$NVCC" -O2 -std=c++17 -arch=compute_75 --cudart shared -o "$to/$(basename "${calls%.cu}")" "$calls"
+    done
+    cp scripts/gpu.sh "$to/"
+    set +e
+}
+
+# What a program says and how it ends, without the worker's sentences.
+natively() { LD_LIBRARY_PATH=$here:${LD_LIBRARY_PATH:-} timeout 20 "$@" 2>"$work/stderr"; echo "ends with $?"; }
+remoted() { VCUDA_DEVICE=${DEVICE:-nvidia} timeout 20 "$here/vcuda" "$@" 2>"$work/stderr"; echo "ends with $?"; }
+
+# Programs that cannot run natively: they need a libcudart that is not here, or state what only vcuda does.
+foreign() { case $1 in mistakes | never_ends | abi_* | seed | host_functions_meet | invalid_* | registered_memory | unsupported_*) ;; *) return 1 ;; esac; }
+
+programs() {
+    say "Programs, natively and under vcuda: seconds, and whether what they print is the same"
+    local program name start middle end same passed=0 all=0
+    for program in "$here"/programs/*; do
+        name=$(basename "$program")
+        start=$EPOCHREALTIME
+        if foreign "$name"; then printf 'PASS %s\nends with 0\n' "$name" >"$work/native"; else natively "$program" >"$work/native"; fi
+        middle=$EPOCHREALTIME
+        remoted run "$program" >"$work/ours"
+        end=$EPOCHREALTIME
+        all=$((all + 1))
+        same="DIFFERENT"
+        if cmp -s "$work/native" "$work/ours"; then same=same; fi
+        if grep -q "^PASS $name" "$work/ours" && grep -q "ends with 0" "$work/ours"; then passed=$((passed + 1)); else same="$same FAILS"; fi
+        printf '%-26s %6.2f %6.2f  %s\n' "$name" "$(awk "BEGIN { print $middle - $start }")" "$(awk "BEGIN { print $end - $middle }")" "$same"
+        if [ "$same" != same ]; then
+            echo "    natively: $(tail -2 "$work/native" | tr '\n' '|')"
+            echo "    vcuda:    $(tail -2 "$work/ours" | tr '\n' '|') $(tail -2 "$work/stderr" | tr '\n' '|' | cut -c1-300)"
+        fi
+    done
+    echo "$passed of $all pass under vcuda on the GPU"
+}
+
+recordings() {
+    say "Recordings, made and replayed on the GPU and on the CPU device"
+    local name made on floats
+    for name in vector_add matmul_tiled reduction_shuffle histogram_atomics stencil memcpy_2d_3d pinned_memory managed symbols streams_events nbody mandelbrot; do
+        for made in nvidia cpu; do
+            DEVICE=$made remoted record -o "$work/$name.$made" "$here/programs/$name" >"$work/out"
+            grep -q "ends with 0" "$work/out" || echo "$name is not recorded on $made: $(tail -1 "$work/stderr")"
+            for on in nvidia cpu; do
+                floats=
+                if [ "$name" = nbody ] && [ $made != $on ]; then floats="--tolerance 1e-4"; fi
+                # shellcheck disable=SC2086
+                DEVICE=$on remoted replay $floats "$work/$name.$made" >"$work/out"
+                printf '%-20s made on %-7s replayed on %-7s %s\n' "$name" $made $on "$(grep -v '^note\|ends with' "$work/out" | tail -1 | cut -c1-220) $(grep -h 'vcuda:' "$work/stderr" | tail -1 | cut -c1-200)"
+            done
+        done
+    done
+}
+
+# Three tables of callbench beside each other, with what each row is to the first. A rate is better when it is higher.
+beside() {
+    paste -d '|' "$@" | awk -F '|' '
+        { split(substr($1, 36), a, " "); split(substr($2, 36), b, " "); split(substr($3, 36), c, " ") }
+        a[2] > 0 { printf "%-34s %-5s %10.3f %10.3f (%.2f) %10.3f (%.2f)\n", substr($1, 1, 34), a[1], a[2], b[2], b[2] / a[2], c[2], c[2] / a[2] }'
+}
+
+calls() {
+    local round
+    say "What calls cost: natively, under vcuda (ratio), under vcuda and recorded (ratio); three rounds"
+    for round in 1 2 3; do
+        # The driver puts a GPU to sleep some time after its last process.
+        sleep 2
+        natively "$here/callbench" >"$work/native"
+        sleep 2
+        remoted run "$here/callbench" >"$work/ours"
+        sleep 2
+        remoted record -o "$work/calls.vcuda" "$here/callbench" 1 calls >"$work/recorded"
+        rm -f "$work/calls.vcuda"
+        beside "$work/native" "$work/ours" "$work/recorded"
+        echo
+    done
+}
+
+steps() {
+    say "The step of callbench without and with recording, in turns (us), and the medians"
+    local turn
+    for turn in 1 2 3 4 5 6 7; do
+        remoted run "$here/callbench" 1 calls | awk '/^step/ { print $NF }' >>"$work/plain"
+        remoted record -o "$work/t.vcuda" "$here/callbench" 1 calls | awk '/^step/ { print $NF }' >>"$work/recorded.steps"
+        rm -f "$work/t.vcuda"
+    done
+    paste "$work/plain" "$work/recorded.steps"
+    echo "$(sort -n "$work/plain" | sed -n 4p) $(sort -n "$work/recorded.steps" | sed -n 4p)" | awk '{ printf "medians %s and %s: %.3f\n", $1, $2, $2 / $1 }'
+}
+
+idle() {
+    say "CPU time of an idle session: clock ticks (1/100 s) of the program and its worker in 5 s"
+    local pid worker before
+    VCUDA_DEVICE=nvidia "$here/vcuda" run "$here/idle" >/dev/null 2>&1 &
+    pid=$!
+    sleep 4
+    worker=$(pgrep -n -f "vcuda worker")
+    ticks() { for p in $pid $worker; do awk '{ printf "%d ", $14 + $15 }' "/proc/$p/stat"; done; }
+    before=$(ticks)
+    sleep 5
+    echo "before: $before after: $(ticks)"
+    kill $pid
+}
+
+if [ "${1:-}" = pack ]; then
+    cd "$here/.."
+    pack "${2:-}"
+    exit
+fi
+if [ ! -x "$here/vcuda" ]; then
+    cd "$here/.."
+    pack ""
+    exec build/gpu/gpu.sh "$@"
+fi
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+nvidia-smi -L
+[ $# -gt 0 ] || set -- programs recordings calls steps idle
+for part in "$@"; do "$part"; done

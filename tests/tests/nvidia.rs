@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The NVIDIA device, over a CUDA driver that executes on the CPU device: every program passes, and
+//! recordings go both ways. On a real GPU, scripts/gpu.sh does the same.
+
+use std::path::Path;
+
+use vcuda_tests::{Finished, Run, cpu_driver, program, temporary_folder};
+
+fn on_nvidia(run: Run) -> Run {
+    run.env("VCUDA_DEVICE", "nvidia")
+        .env("VCUDA_CUDA_DRIVER", cpu_driver())
+}
+
+fn passes(name: &str, arguments: &[&str]) {
+    let run = Run::vcuda(["run"]).arg(program(name)).args(arguments);
+    on_nvidia(run).run().expect_pass(name);
+}
+
+/// Not among them are `managed_variable`, whose machine code only a GPU executes, and those that state what the CPU device
+/// watches for: `mistakes`, `never_ends`.
+macro_rules! programs {
+    ($($name:ident)*) => {
+        $(
+            #[test]
+            fn $name() {
+                passes(stringify!($name), &[]);
+            }
+        )*
+    };
+}
+
+programs! {
+    abi_10 abi_11 abi_12 async_allocation big_copy concurrent_waits constructor_calls cooperative_grid cross_thread_sync
+    device_functions device_limits device_printf device_query double_precision driver_api driver_dlopen driver_edges driver_kernels
+    dynamic_shared errors exit_without_cleanup float_functions fork_before_cuda fork_program half_precision
+    histogram_atomics host_functions host_functions_meet integer_functions invalid_driver_handles invalid_handles kernel_parameters lane_locks large_sizes launch_api
+    managed mandelbrot many_launches matmul_tiled memcpy_2d_3d memset_kinds nbody newer_architecture
+    occupancy per_thread_stream pinned_memory reduction_shuffle registered_memory runtime_and_driver seed special_registers stencil
+    sticky_errors streams_events symbols threads_streams two_modules unsupported_api unsupported_instruction vector_add
+    visible_devices
+}
+
+#[test]
+fn exit_while_work_goes_on_leaves_code_0() {
+    for how in ["thread", "atexit", "_exit", "waiting", "function"] {
+        passes("exit_without_cleanup", &[how]);
+    }
+}
+
+#[test]
+fn two_devices_have_memory_of_their_own() {
+    let run = Run::vcuda(["run"]).arg(program("visible_devices"));
+    let run = on_nvidia(run).env("VCUDA_CPU_DEVICES", "2");
+    run.run().expect_pass("visible_devices");
+}
+
+fn replay(trace: &Path, device: &str) -> Finished {
+    let run = Run::vcuda(["replay", "--device", device]).arg(trace);
+    run.env("VCUDA_CUDA_DRIVER", cpu_driver()).run()
+}
+
+#[test]
+fn a_recording_replays_on_the_device_that_it_was_made_on_and_on_another() {
+    let folder = temporary_folder();
+    for name in [
+        "vector_add",
+        "pinned_memory",
+        "streams_events",
+        "host_functions",
+        "memcpy_2d_3d",
+    ] {
+        for made_on in ["nvidia", "cpu"] {
+            let trace = folder.path().join(format!("{name}.{made_on}"));
+            Run::vcuda(["record", "-o"])
+                .arg(&trace)
+                .arg(program(name))
+                .env("VCUDA_DEVICE", made_on)
+                .env("VCUDA_CUDA_DRIVER", cpu_driver())
+                .run()
+                .expect_pass(name);
+            for device in ["nvidia", "cpu"] {
+                replay(&trace, device).expect_code(0);
+            }
+        }
+    }
+}
+
+mod without_a_driver {
+    use super::*;
+
+    const NOWHERE: &str = "/nowhere/libcuda.so.1";
+
+    #[test]
+    fn the_program_has_no_device_and_a_sentence_says_why() {
+        Run::vcuda(["run"])
+            .arg(program("vector_add"))
+            .env("VCUDA_DEVICE", "nvidia")
+            .env("VCUDA_CUDA_DRIVER", NOWHERE)
+            .run()
+            .expect_code(1)
+            .expect_stderr("The CUDA driver /nowhere/libcuda.so.1 could not be loaded")
+            .expect_stderr("cudaErrorNoDevice");
+    }
+
+    #[test]
+    fn auto_takes_the_processor_and_says_so() {
+        let finished = Run::vcuda(["run"])
+            .arg(program("vector_add"))
+            .env("VCUDA_DEVICE", "auto")
+            .env("VCUDA_CUDA_DRIVER", NOWHERE)
+            .run();
+        finished
+            .expect_pass("vector_add")
+            .expect_stderr("The processor executes the kernels.");
+        assert_eq!(finished.stderr.lines().count(), 1, "{}", finished.stderr);
+    }
+
+    #[test]
+    fn auto_takes_a_driver_that_is_there() {
+        let run = Run::vcuda(["run"]).arg(program("device_query"));
+        let run = on_nvidia(run).env("VCUDA_DEVICE", "auto");
+        let finished = run.run();
+        finished.expect_pass("device_query");
+        assert_eq!(finished.stderr, "");
+    }
+}
