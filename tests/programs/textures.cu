@@ -301,7 +301,7 @@ static void mipmaps() {
     for (int i = 0; i < 9; i++) near("level", i, r[i], 10 + 2.5f * i, 1e-3f);
     // A step of two texels of the first level is one of the second.
     r = on_device(1, [=] __device__(int i) { return tex2DGrad<float>(object, 0.5f, 0.5f, make_float2(2 / 16.0f, 0), make_float2(0, 2 / 16.0f)); });
-    near("gradient", 0, r[0], 20, 0.1f);
+    near("gradient", 0, r[0], 20, 0.5f);
     CUDA(cudaDestroyTextureObject(object));
     CUDA(cudaFreeMipmappedArray(mipmap));
 }
