@@ -350,6 +350,11 @@ pub(crate) fn create_object(
     resource: Resource,
     reading: Option<Reading>,
 ) -> Result<u64> {
+    /// `CU_DEVICE_ATTRIBUTE_MAXIMUM_TEXTURE1D_WIDTH`
+    const MAX_WIDTH: u32 = 21;
+    if device.attribute(MAX_WIDTH) == Some(0) {
+        return Err(error::unsupported("textures and surfaces on this device"));
+    }
     let (format, shape, levels) = describe(device, resource, reading.is_none())?;
     let reading = match reading {
         Some(reading) => check(format, shape, reading)?,

@@ -46,7 +46,13 @@ const NOT_OFFERED: [u32; 26] = [
     132, // multicast
 ];
 
-/// What the driver says of the `device`th GPU.
+/// The sizes of textures and surfaces (`CU_DEVICE_ATTRIBUTE_MAXIMUM_TEXTURE1D_WIDTH` and following):
+/// the driver names its objects itself, where the client should.
+fn is_texture(number: u32) -> bool {
+    matches!(number, 21..=29 | 42..=49 | 52..=74 | 77)
+}
+
+/// Bytes of a GPU's memory.
 pub(super) fn total_memory(driver: &Driver, device: i32) -> Result<u64, Status> {
     let mut total = 0;
     call!(driver, cuDeviceTotalMem_v2(&mut total, device))?;
@@ -82,14 +88,15 @@ pub(super) fn device_info(
 
 fn attributes(driver: &Driver, device: i32) -> Vec<(u32, i32)> {
     let known = (1..=LAST_ATTRIBUTE).filter_map(|number| {
+        if NOT_OFFERED.contains(&number) || is_texture(number) {
+            return Some((number, 0));
+        }
         let mut value = 0;
-        call!(
+        let asked = call!(
             driver,
             cuDeviceGetAttribute(&mut value, number as i32, device)
-        )
-        .ok()?;
-        let offered = !NOT_OFFERED.contains(&number);
-        Some((number, if offered { value } else { 0 }))
+        );
+        asked.ok().map(|()| (number, value))
     });
     known.collect()
 }
