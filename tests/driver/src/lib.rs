@@ -331,7 +331,7 @@ extern "C" fn cuMemCreate(
 ) -> Code {
     code(current().and_then(|gpu| {
         let size = size as u64;
-        if size == 0 || size % GRANULARITY != 0 {
+        if size == 0 || !size.is_multiple_of(GRANULARITY) {
             return Err(INVALID_VALUE);
         }
         let room = |used: u64| used.checked_add(size).filter(|&all| all <= MEMORY);
@@ -363,7 +363,7 @@ fn is_mapping(address: u64, size: usize) -> Result<(), Code> {
         let offset = address.wrapping_sub(gpu.info.heap_base);
         offset < USED && size as u64 <= USED - offset
     });
-    let whole = address % GRANULARITY == 0 && size as u64 % GRANULARITY == 0;
+    let whole = address.is_multiple_of(GRANULARITY) && (size as u64).is_multiple_of(GRANULARITY);
     (within && whole).then_some(()).ok_or(INVALID_VALUE)
 }
 

@@ -141,9 +141,10 @@ impl State {
             ) => {
                 let (device, cu) = self.issue(machine, stream)?;
                 let copy: Completion = Box::new(move |well| {
-                    let mut bytes = Vec::new();
-                    if well.is_ok() && bytes.try_reserve_exact(packed.bytes() as usize).is_ok() {
-                        bytes.resize(packed.bytes() as usize, 0u8);
+                    let mut bytes: Vec<u8> = Vec::new();
+                    let len = packed.bytes() as usize;
+                    if well.is_ok() && bytes.try_reserve_exact(len).is_ok() {
+                        bytes.extend(std::iter::repeat_n(0, len));
                         let between = bytes.as_mut_ptr() as u64;
                         // Both were found to lie within.
                         let _ = gather(&from, from_offset, from_rows, between)
@@ -237,7 +238,7 @@ fn transfer(
         return call!(machine.driver, cuMemcpyAsync(to, from, bytes, stream));
     }
     // The driver counts slices in rows.
-    let whole = |rows: Rows| rows.pitch().slice % rows.pitch().row.max(1) == 0;
+    let whole = |rows: Rows| rows.pitch().slice.is_multiple_of(rows.pitch().row.max(1));
     let slices = match extent.depth > 1 && !(whole(to_rows) && whole(from_rows)) {
         true => extent.depth,
         false => 1,

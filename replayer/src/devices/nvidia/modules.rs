@@ -489,8 +489,8 @@ fn contains(bytes: &[u8], word: &[u8]) -> bool {
 
 fn launch(machine: &Machine, stream: CUstream, request: &mut LaunchRequest) -> Result<(), Status> {
     /// `CU_LAUNCH_PARAM_BUFFER_POINTER`, `CU_LAUNCH_PARAM_BUFFER_SIZE`
-    const BUFFER_POINTER: *mut c_void = 1 as *mut c_void;
-    const BUFFER_SIZE: *mut c_void = 2 as *mut c_void;
+    const BUFFER_POINTER: *mut c_void = std::ptr::without_provenance_mut(1);
+    const BUFFER_SIZE: *mut c_void = std::ptr::without_provenance_mut(2);
     let params = &mut request.params.0;
     let mut size = params.len();
     let mut packed = [
