@@ -309,12 +309,20 @@ mod tests {
     }
 
     #[test]
+    fn instructions_take_halves_of_an_address() {
+        for (kind, half) in [(LOW_HALF, 0x1003), (HIGH_HALF, 0x2000)] {
+            let mut image = cubin(kind);
+            place(&mut image, &named()).unwrap();
+            assert_eq!(number(&image, 0xe8), half << 32);
+        }
+    }
+
+    #[test]
     fn a_relocation_that_is_not_known_is_refused() {
-        let refused = place(&mut cubin(0x38), &named()).unwrap_err();
-        assert!(matches!(
-            refused,
-            ManagedError::Relocation { kind: 0x38, .. }
-        ));
+        let refused = place(&mut cubin(0x3a), &named()).unwrap_err();
+        let kind = 0x3a;
+        let variable = "v".to_owned();
+        assert_eq!(refused, ManagedError::Relocation { variable, kind });
     }
 
     #[test]
