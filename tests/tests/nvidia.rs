@@ -17,7 +17,8 @@ fn passes(name: &str, arguments: &[&str]) {
 }
 
 /// Not among them are `managed_variable`, whose machine code only a GPU executes, those that state what the CPU device
-/// watches for (`mistakes`, `never_ends`), and those of textures (`textures`, `surfaces`, `driver_arrays`).
+/// watches for (`mistakes`, `never_ends`), and those of textures and arrays (`textures`, `surfaces`,
+/// `driver_arrays`, and the last part of `device_limits`).
 macro_rules! programs {
     ($($name:ident)*) => {
         $(
@@ -31,7 +32,7 @@ macro_rules! programs {
 
 programs! {
     abi_10 abi_11 abi_12 async_allocation async_copies barrier_objects big_copy concurrent_waits constructor_calls
-    cooperative_grid cross_thread_sync device_functions device_limits device_malloc device_printf device_query
+    cooperative_grid cross_thread_sync device_functions device_malloc device_printf device_query
     double_precision driver_api driver_dlopen driver_edges driver_kernels dynamic_shared errors
     exit_without_cleanup float_functions fork_before_cuda fork_program half_atomics half_precision histogram_atomics
     host_functions host_functions_meet indirect_calls integer_functions invalid_driver_handles invalid_handles
