@@ -32,7 +32,7 @@ mod what_a_recording_shows {
         info(&trace)
             .expect_code(0)
             .expect_stdout("vector_add 1000\n")
-            .expect_stdout("         4  cudaMalloc\n")
+            .expect_stdout("         5  cudaMalloc\n")
             .expect_stdout("         3  cudaMemcpy\n")
             .expect_stdout("         1  Launch\n")
             .expect_stdout("4000 bytes out")
