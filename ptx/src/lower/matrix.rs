@@ -63,11 +63,15 @@ fn width(element: Element) -> Width {
     }
 }
 
-/// The operands of a vector, or the one operand.
-fn list(b: &Builder<'_>, operand: &Operand) -> Vec<Operand> {
-    match operand {
+/// The registers of a fragment, of which there are `count`: those of a vector, or the one operand.
+fn fragment(b: &Builder<'_>, operand: &Operand, count: usize) -> Result<Vec<Operand>, Refusal> {
+    let operands = match operand {
         Operand::Vector(list) => b.list(list).to_vec(),
         other => vec![other.clone()],
+    };
+    match operands.len() == count {
+        true => Ok(operands),
+        false => Err(Refusal::invalid("a fragment of another size")),
     }
 }
 
@@ -77,11 +81,7 @@ fn sources(
     element: Element,
     count: usize,
 ) -> Result<Vec<Row>, Refusal> {
-    let operands = list(b, operand);
-    if operands.len() != count {
-        return Err(Refusal::invalid("a fragment of another size"));
-    }
-    operands
+    fragment(b, operand, count)?
         .iter()
         .map(|operand| b.source(operand, width(element)))
         .collect()
@@ -93,11 +93,7 @@ fn destinations(
     element: Element,
     count: usize,
 ) -> Result<Vec<Row>, Refusal> {
-    let operands = list(b, operand);
-    if operands.len() != count {
-        return Err(Refusal::invalid("a fragment of another size"));
-    }
-    operands
+    fragment(b, operand, count)?
         .iter()
         .map(|operand| b.destination(operand, width(element)))
         .collect()
