@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicI32, AtomicU32, Ordering};
 use std::sync::{Arc, LazyLock};
 
 use parking_lot::{Mutex, RwLock};
+use vcuda_fatbin::{Container, Cubin};
 use vcuda_protocol::{Bytes, Command, FunctionInfo, GlobalInfo, Image, ModuleInfo, Reply, Status};
 
 use crate::contexts::{self, Device, unexpected};
@@ -257,40 +258,29 @@ pub(crate) unsafe fn image_at(image: *const c_void) -> Result<&'static [u8]> {
     if image.is_null() {
         return Err(error::INVALID_VALUE);
     }
-    let byte = |offset: usize| {
-        // SAFETY: each header below is read only as far as the bytes before it announce.
-        unsafe { image.cast::<u8>().add(offset).read_volatile() }
+    let starts_with = |magic: u32| {
+        (magic.to_le_bytes().iter().enumerate()).all(|(offset, byte)| {
+            // SAFETY: no image is shorter than the part of another kind's first bytes that it shares
+            // with it, and one byte: text has its NUL.
+            *byte == unsafe { image.cast::<u8>().add(offset).read_volatile() }
+        })
     };
-    let number = |offset: usize, size: usize| {
-        (0..size).fold(0u64, |n, i| n | u64::from(byte(offset + i)) << (8 * i))
+    let header = |len| {
+        // SAFETY: an image that begins as a container or as an ELF file has the header of one.
+        unsafe { std::slice::from_raw_parts(image.cast::<u8>(), len) }
     };
-    let len = match (byte(0), byte(1)) {
-        // The fat binary header: magic, version, header size, bytes after the header.
-        (0x50, 0xed) if number(0, 4) == 0xba55_ed50 => number(6, 2).checked_add(number(8, 8)),
-        // A wrapper as nvcc makes it leads to its fat binary.
-        (0xb1, b'C') if number(0, 4) == u64::from(WRAPPER_MAGIC) => {
-            // SAFETY: the data of a wrapper is a fat binary, which is no wrapper again.
-            return unsafe { image_at(number(8, 8) as *const c_void) };
-        }
-        // ELF64: the section header table ends a cubin (gabi, "ELF header").
-        (0x7f, b'E') if number(0, 4) == 0x464c_457f => {
-            let table = |offset, entry, count| {
-                number(offset, 8).checked_add(number(entry, 2) * number(count, 2))
-            };
-            table(0x28, 0x3a, 0x3c).max(table(0x20, 0x36, 0x38))
-        }
-        _ => {
-            // SAFETY: by this function's contract, anything else is NUL-terminated text.
-            Some(
-                unsafe { CStr::from_ptr(image.cast()) }
-                    .to_bytes_with_nul()
-                    .len() as u64,
-            )
-        }
+    let len = if starts_with(Container::MAGIC) {
+        Container::total_len(header(Container::HEADER_LEN))
+    } else if starts_with(WRAPPER_MAGIC) {
+        // SAFETY: a wrapper as nvcc makes it leads to its fat binary, which is no wrapper again.
+        return unsafe { image_at(image.cast::<FatBinaryWrapper>().read_unaligned().data) };
+    } else if starts_with(ELF_MAGIC) {
+        Cubin::total_len(header(Cubin::HEADER_LEN))
+    } else {
+        // SAFETY: by this function's contract, anything else is NUL-terminated text.
+        Ok(unsafe { CStr::from_ptr(image.cast()) }.count_bytes() + 1)
     };
-    let len = len
-        .and_then(|len| usize::try_from(len).ok())
-        .ok_or(error::INVALID_IMAGE)?;
+    let len = len.map_err(|_| error::INVALID_IMAGE)?;
     // SAFETY: by this function's contract the image is as long as it says, and images that a
     // program passes are not changed while CUDA reads them.
     Ok(unsafe { std::slice::from_raw_parts(image.cast(), len) })
@@ -307,6 +297,8 @@ pub(crate) struct FatBinaryWrapper {
 }
 
 const WRAPPER_MAGIC: u32 = 0x4662_43b1;
+/// 0x7f and `ELF`.
+const ELF_MAGIC: u32 = u32::from_le_bytes(*b"\x7fELF");
 
 /// Where a fat binary's bytes are.
 enum Data {
