@@ -13,6 +13,7 @@ use vcuda_protocol::{Command, Pitch, Status, Texture, TextureLevel, TextureShape
 
 use crate::contexts::Device;
 use crate::copy::Side;
+use crate::view::View;
 use crate::{Result, error, memory, session};
 
 /// `CUDA_ARRAY3D_LAYERED`, `..._SURFACE_LDST`, `..._CUBEMAP` and `..._TEXTURE_GATHER`, which the
@@ -26,6 +27,9 @@ const GATHER: u32 = 8;
 pub(crate) const AS_INTEGER: u32 = 1;
 pub(crate) const NORMALIZED: u32 = 2;
 pub(crate) const SRGB: u32 = 0x10;
+/// `CU_TRSF_DISABLE_TRILINEAR_OPTIMIZATION` and `CU_TRSF_SEAMLESS_CUBEMAP`
+pub(crate) const NO_TRILINEAR: u32 = 0x20;
+pub(crate) const SEAMLESS: u32 = 0x40;
 
 /// Rows of arrays begin at multiples of this.
 const ROW_ALIGN: u64 = 64;
@@ -90,8 +94,8 @@ struct Tables {
     next_array: u64,
     arrays: BTreeMap<u64, Arc<Array>>,
     next_object: u32,
-    /// Number of each object: its device, and the array that it was made of.
-    objects: BTreeMap<u64, (&'static Device, u64)>,
+    /// Texture and surface objects by their numbers.
+    objects: BTreeMap<u64, Object>,
 }
 
 static TABLES: Mutex<Tables> = Mutex::new(Tables {
@@ -109,7 +113,7 @@ pub(crate) fn forget(device: &Device) {
         .retain(|_, array| array.device.ordinal != device.ordinal);
     tables
         .objects
-        .retain(|_, (on, _)| on.ordinal != device.ordinal);
+        .retain(|_, object| object.device.ordinal != device.ordinal);
 }
 
 /// Allocates an array of this many levels, 0 for one that is not mipmapped. Returns its handle.
@@ -342,20 +346,58 @@ pub(crate) struct Reading {
     pub(crate) border: [f32; 4],
     pub(crate) level_bias: f32,
     pub(crate) level_clamp: [f32; 2],
+    /// Only told again: texels are read as if it were 1, as CUDA allows.
+    pub(crate) max_anisotropy: u32,
 }
 
-/// Makes a texture object, or with `None` a surface object. Returns its number.
+/// A texture or surface object, as it was asked for.
+#[derive(Clone, Copy)]
+pub(crate) struct Object {
+    device: &'static Device,
+    pub(crate) resource: Resource,
+    /// `None` for a surface.
+    pub(crate) reading: Option<Reading>,
+    pub(crate) view: Option<View>,
+}
+
+/// The texture object of a number.
+pub(crate) fn texture_object(object: u64) -> Result<(Object, Reading)> {
+    let found = TABLES.lock().objects.get(&object).copied();
+    found
+        .and_then(|object| Some((object, object.reading?)))
+        .ok_or(error::INVALID_VALUE)
+}
+
+/// The surface object of a number.
+pub(crate) fn surface_object(object: u64) -> Result<Object> {
+    let found = TABLES.lock().objects.get(&object).copied();
+    found
+        .filter(|object| object.reading.is_none())
+        .ok_or(error::INVALID_VALUE)
+}
+
+/// Makes a texture object, or with no reading a surface object. Returns its number.
 pub(crate) fn create_object(
     device: &'static Device,
     resource: Resource,
     reading: Option<Reading>,
+    view: Option<View>,
 ) -> Result<u64> {
     /// `CU_DEVICE_ATTRIBUTE_MAXIMUM_TEXTURE1D_WIDTH`
     const MAX_WIDTH: u32 = 21;
     if device.attribute(MAX_WIDTH) == Some(0) {
         return Err(error::unsupported("textures and surfaces on this device"));
     }
-    let (format, shape, levels) = describe(device, resource, reading.is_none())?;
+    let entry = Object {
+        device,
+        resource,
+        reading,
+        view,
+    };
+    let (mut format, shape, mut levels) = describe(device, resource, reading.is_none())?;
+    if let Some(view) = view {
+        format = view.apply(resource, format, shape, &mut levels)?;
+    }
     let reading = match reading {
         Some(reading) => check(format, shape, reading)?,
         None => Reading::default(),
@@ -384,17 +426,13 @@ pub(crate) fn create_object(
         .next_object
         .checked_add(1)
         .ok_or(error::OUT_OF_MEMORY)?;
-    let array = match resource {
-        Resource::Array(handle) | Resource::Mipmapped(handle) => handle,
-        _ => 0,
-    };
-    tables.objects.insert(object, (device, array));
+    tables.objects.insert(object, entry);
     Ok(object)
 }
 
 pub(crate) fn destroy_object(object: u64) -> Result<()> {
     let removed = TABLES.lock().objects.remove(&object);
-    let (device, _) = removed.ok_or(error::INVALID_HANDLE)?;
+    let device = removed.ok_or(error::INVALID_HANDLE)?.device;
     session::get()?.post(&Command::TextureDestroy {
         device: device.wire,
         object,

@@ -33,6 +33,7 @@ mod settings;
 mod streams;
 mod stubs;
 mod thread;
+mod view;
 
 /// What a call comes to: CUDA's own error codes.
 pub(crate) type Result<T> = std::result::Result<T, vcuda_protocol::Status>;

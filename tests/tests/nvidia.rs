@@ -18,7 +18,7 @@ fn passes(name: &str, arguments: &[&str]) {
 
 /// Not among them are `managed_variable`, whose machine code only a GPU executes, those that state what the CPU device
 /// watches for (`mistakes`, `never_ends`), and those of textures and arrays (`textures`, `surfaces`,
-/// `driver_arrays`, and the last part of `device_limits`).
+/// `texture_descriptions`, `driver_arrays`, and the last part of `device_limits`).
 macro_rules! programs {
     ($($name:ident)*) => {
         $(

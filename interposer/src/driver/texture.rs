@@ -7,7 +7,7 @@ use crate::abi::{In, Out};
 use crate::arrays::{self, Format, Reading, Resource};
 use crate::copy::{self, Direction, Side};
 use crate::entry::export;
-use crate::error::unsupported;
+use crate::view::ViewDesc;
 use crate::{Result, contexts, error, streams};
 
 /// `CUDA_ARRAY_DESCRIPTOR_v2`
@@ -58,7 +58,7 @@ impl Array3dDescriptor {
 
 /// `CUDA_RESOURCE_DESC`, as far as it says anything.
 #[repr(C)]
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Default)]
 pub(super) struct ResourceDesc {
     kind: u32,
     /// An array, or the address of memory.
@@ -67,6 +67,47 @@ pub(super) struct ResourceDesc {
     channels: u32,
     /// Bytes; or width, height and pitch.
     sizes: [usize; 3],
+}
+
+/// `CUDA_RESOURCE_DESC` as a whole.
+#[repr(C)]
+#[derive(Clone, Copy, Default)]
+pub(super) struct WholeResourceDesc {
+    said: ResourceDesc,
+    reserved: [u64; 11],
+    flags: u32,
+}
+
+impl WholeResourceDesc {
+    fn of(resource: Resource) -> Self {
+        let (kind, handle, format, sizes) = match resource {
+            Resource::Array(handle) => (0, handle, None, [0; 3]),
+            Resource::Mipmapped(handle) => (1, handle, None, [0; 3]),
+            Resource::Linear {
+                address,
+                format,
+                bytes,
+            } => (2, address, Some(format), [bytes, 0, 0]),
+            Resource::Pitched {
+                address,
+                format,
+                width,
+                height,
+                pitch,
+            } => (3, address, Some(format), [width, height, pitch]),
+        };
+        let said = ResourceDesc {
+            kind,
+            handle,
+            format: format.map_or(0, |format| format.format),
+            channels: format.map_or(0, |format| format.channels),
+            sizes: sizes.map(|size| size as usize),
+        };
+        WholeResourceDesc {
+            said,
+            ..Default::default()
+        }
+    }
 }
 
 impl ResourceDesc {
@@ -97,7 +138,7 @@ impl ResourceDesc {
 
 /// `CUDA_TEXTURE_DESC`
 #[repr(C)]
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Default)]
 pub(super) struct TextureDesc {
     address_modes: [u32; 3],
     filter: u32,
@@ -107,10 +148,37 @@ pub(super) struct TextureDesc {
     level_bias: f32,
     level_clamp: [f32; 2],
     border: [f32; 4],
+    reserved: [u32; 12],
 }
 
-/// `CUDA_RESOURCE_VIEW_DESC`: none is understood, so its contents do not matter.
-pub(super) type ViewDesc = u8;
+impl TextureDesc {
+    fn reading(&self) -> Reading {
+        Reading {
+            address_modes: self.address_modes,
+            filter: self.filter,
+            level_filter: self.level_filter,
+            flags: self.flags,
+            border: self.border,
+            level_bias: self.level_bias,
+            level_clamp: self.level_clamp,
+            max_anisotropy: self.max_anisotropy,
+        }
+    }
+
+    fn of(reading: Reading) -> Self {
+        TextureDesc {
+            address_modes: reading.address_modes,
+            filter: reading.filter,
+            flags: reading.flags,
+            max_anisotropy: reading.max_anisotropy,
+            level_filter: reading.level_filter,
+            level_bias: reading.level_bias,
+            level_clamp: reading.level_clamp,
+            border: reading.border,
+            reserved: [0; 12],
+        }
+    }
+}
 
 /// Bytes of an array's row from an offset on.
 fn row(array: u64, offset: usize, bytes: usize) -> Result<Side> {
@@ -196,20 +264,36 @@ export! { initialized:
     ) {
         let device = contexts::bound()?;
         out.present()?;
-        let (resource, texture) = (resource.get()?.resource()?, texture.get()?);
-        if !view.is_null() {
-            return Err(unsupported("resource views"));
-        }
-        let reading = Reading {
-            address_modes: texture.address_modes,
-            filter: texture.filter,
-            level_filter: texture.level_filter,
-            flags: texture.flags,
-            border: texture.border,
-            level_bias: texture.level_bias,
-            level_clamp: texture.level_clamp,
-        };
-        out.set(arrays::create_object(device, resource, Some(reading))?)
+        let (resource, reading) = (resource.get()?.resource()?, texture.get()?.reading());
+        let view = ViewDesc::view(view)?;
+        out.set(arrays::create_object(device, resource, Some(reading), view)?)
+    }
+
+    /// `cuTexObjectGetResourceDesc` — CUDA Driver API, Texture Object Management.
+    fn cuTexObjectGetResourceDesc(out: Out<WholeResourceDesc>, object: u64) {
+        contexts::bound()?;
+        out.present()?;
+        out.set(WholeResourceDesc::of(arrays::texture_object(object)?.0.resource))
+    }
+
+    /// `cuTexObjectGetTextureDesc` — CUDA Driver API, Texture Object Management.
+    fn cuTexObjectGetTextureDesc(out: Out<TextureDesc>, object: u64) {
+        contexts::bound()?;
+        out.present()?;
+        out.set(TextureDesc::of(arrays::texture_object(object)?.1))
+    }
+
+    /// `cuTexObjectGetResourceViewDesc` — CUDA Driver API, Texture Object Management.
+    fn cuTexObjectGetResourceViewDesc(out: Out<ViewDesc>, object: u64) {
+        contexts::bound()?;
+        ViewDesc::of(out, object)
+    }
+
+    /// `cuSurfObjectGetResourceDesc` — CUDA Driver API, Surface Object Management.
+    fn cuSurfObjectGetResourceDesc(out: Out<WholeResourceDesc>, object: u64) {
+        contexts::bound()?;
+        out.present()?;
+        out.set(WholeResourceDesc::of(arrays::surface_object(object)?.resource))
     }
 
     /// `cuTexObjectDestroy` — CUDA Driver API, Texture Object Management.
@@ -222,7 +306,7 @@ export! { initialized:
     fn cuSurfObjectCreate(out: Out<u64>, resource: In<ResourceDesc>) {
         let device = contexts::bound()?;
         out.present()?;
-        out.set(arrays::create_object(device, resource.get()?.resource()?, None)?)
+        out.set(arrays::create_object(device, resource.get()?.resource()?, None, None)?)
     }
 
     /// `cuSurfObjectDestroy` — CUDA Driver API, Surface Object Management.
@@ -294,6 +378,9 @@ mod tests {
         assert_eq!(offset_of!(ResourceDesc, format), 16);
         assert_eq!(offset_of!(ResourceDesc, sizes), 24);
         assert_eq!(offset_of!(TextureDesc, flags), 16);
+        assert_eq!(size_of::<WholeResourceDesc>(), 144);
+        assert_eq!(offset_of!(WholeResourceDesc, flags), 136);
         assert_eq!(offset_of!(TextureDesc, border), 40);
+        assert_eq!(size_of::<TextureDesc>(), 104);
     }
 }

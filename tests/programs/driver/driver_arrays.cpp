@@ -3,6 +3,7 @@
 // Arrays, texture objects and surface objects of the Driver API, and every way to copy from and to arrays.
 
 #include "check_driver.h"
+#include <string.h>
 #include <vector>
 
 static const char *SOURCE = R"(
@@ -79,6 +80,16 @@ int main() {
     CUsurfObject surface;
     resource.res.array.hArray = to;
     CU(cuSurfObjectCreate(&surface, &resource));
+    CUDA_RESOURCE_DESC made_of = {};
+    CUDA_TEXTURE_DESC read_as = {};
+    CUDA_RESOURCE_VIEW_DESC view;
+    CU(cuTexObjectGetResourceDesc(&made_of, texture));
+    REQUIRE(made_of.resType == CU_RESOURCE_TYPE_ARRAY && made_of.res.array.hArray == from && made_of.flags == 0);
+    CU(cuTexObjectGetTextureDesc(&read_as, texture));
+    REQUIRE(memcmp(&read_as, &reading, sizeof reading) == 0);
+    EXPECT(cuTexObjectGetResourceViewDesc(&view, texture), CUDA_ERROR_INVALID_VALUE);
+    CU(cuSurfObjectGetResourceDesc(&made_of, surface));
+    REQUIRE(made_of.resType == CU_RESOURCE_TYPE_ARRAY && made_of.res.array.hArray == to);
     unsigned width = w;
     void *parameters[] = {&texture, &surface, &width};
     CU(cuLaunchKernel(shift, h, 1, 1, w, 1, 1, 0, nullptr, parameters, nullptr));
