@@ -217,8 +217,8 @@ pub(crate) struct Wide {
 /// What such an instruction does.
 #[derive(Debug, Clone)]
 pub(crate) enum Detail {
-    Product(super::matrix::Product),
-    Fragment(super::matrix::Fragment),
+    Product(super::product::Product),
+    Fragment(super::fragment::Fragment),
     Sample(super::texture::Sample),
     Surface(super::texture::Surface),
 }

@@ -7,7 +7,9 @@ use super::form::{Form, Modifier};
 use super::memory::Target;
 use crate::exec::access::flags;
 use crate::exec::code::{Detail, Row, Wide, Width};
-use crate::exec::matrix::{self, Element, Fragment, Product, Role};
+use crate::exec::fragment::{self as fragments, Fragment};
+use crate::exec::matrix::{Element, Role};
+use crate::exec::product::{self, Product};
 use crate::numeric::NEAREST;
 use crate::parse::ast::{Operand, Type};
 
@@ -244,7 +246,7 @@ pub(crate) fn wmma(b: &mut Builder<'_>, form: &Form, operands: &[Operand]) -> Re
     } else {
         (destinations(b, fragment, element, count)?, count)
     };
-    let run = matrix::fragment(b.lanes);
+    let run = fragments::fragment(b.lanes);
     let fixed = [Row::NONE, address, stride, Row::NONE, Row::NONE, members];
     b.emit_wide(
         run,
@@ -339,7 +341,7 @@ fn product(
         quads: quads.then(|| [layouts[0], layouts[1]]),
     });
     let members = everybody(b)?;
-    let run = matrix::product(b.lanes);
+    let run = product::product(b.lanes);
     let fixed = [
         Row::NONE,
         Row::NONE,
@@ -400,7 +402,7 @@ pub(crate) fn ldmatrix(
     rows[..count].copy_from_slice(&results);
     let aux =
         count as u64 | if form.says("trans") { 16 } else { 0 } | flags::of(form.space(), 1) << 8;
-    let run = matrix::load_matrix(b.lanes);
+    let run = fragments::load_matrix(b.lanes);
     b.emit(run, &rows, &[0, 1, 2, 3], offset, aux);
     Ok(())
 }
@@ -416,7 +418,7 @@ pub(crate) fn movmatrix(
     };
     let (a, members) = (b.source(a, Width::Word)?, everybody(b)?);
     let d = b.destination(d, Width::Word)?;
-    let run = matrix::move_matrix(b.lanes);
+    let run = fragments::move_matrix(b.lanes);
     let rows = [d, a, Row::NONE, Row::NONE, Row::NONE, members];
     b.emit(run, &rows, &[0], 0, 0);
     Ok(())
