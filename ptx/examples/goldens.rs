@@ -7,7 +7,7 @@
 //! * `goldens compare OUT [WORD]` shows where this crate differs from all results;
 //! * `goldens show OUT WORD` shows operands and results of the forms that have the word.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::error::Error;
 use std::ffi::{CStr, CString, c_char, c_int, c_uint, c_void};
 use std::fs;
@@ -50,7 +50,8 @@ fn write_ptx(dir: &Path) -> Outcome<()> {
         }
         fs::write(dir.join(format!("forms_{m:02}.ptx")), text)?;
     }
-    println!("{} forms", forms.len());
+    let keys: HashSet<u32> = forms.iter().map(Form::key).collect();
+    println!("{} forms, {} of them different", forms.len(), keys.len());
     Ok(())
 }
 

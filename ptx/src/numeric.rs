@@ -292,6 +292,50 @@ pub(crate) fn decode_half(bits: u16) -> f32 {
     f32::from_bits(sign | value)
 }
 
+/// Eight bits: a sign, four of exponent, three of fraction. There is no infinity.
+#[inline(always)]
+pub(crate) fn decode_e4m3(bits: u8) -> f32 {
+    let magnitude = u16::from(bits & 0x7f);
+    if magnitude == 0x7f {
+        return f32::NAN;
+    }
+    // A half whose exponent is biased by 8 more.
+    let half = u16::from(bits & 0x80) << 8 | magnitude << 7;
+    decode_half(half) * 256.0
+}
+
+/// Eight bits: a sign, five of exponent, two of fraction.
+#[inline(always)]
+pub(crate) fn decode_e5m2(bits: u8) -> f32 {
+    decode_half(u16::from(bits) << 8)
+}
+
+/// To nearest; what is larger than all numbers becomes the largest (`.satfinite`).
+pub(crate) fn encode_e4m3(x: f64) -> u8 {
+    const WIDER: Format = Format {
+        fraction: 3,
+        exponent: 5,
+    };
+    if x.is_nan() {
+        return 0x7f;
+    }
+    // With a larger exponent there is room beyond the largest number, which looks like infinity.
+    let bits = encode(x.clamp(-448.0, 448.0) / 256.0, WIDER, NEAREST);
+    (bits >> 8 << 7 | bits & 0x7f) as u8
+}
+
+/// Likewise.
+pub(crate) fn encode_e5m2(x: f64) -> u8 {
+    const E5M2: Format = Format {
+        fraction: 2,
+        exponent: 5,
+    };
+    if x.is_nan() {
+        return 0x7f;
+    }
+    encode(x.clamp(-57344.0, 57344.0), E5M2, NEAREST) as u8
+}
+
 #[inline(always)]
 pub(crate) fn decode_bfloat(bits: u16) -> f32 {
     f32::from_bits(u32::from(bits) << 16)

@@ -16,8 +16,6 @@ const FORMS: &str = include_str!("census/forms.txt");
 
 /// Beginnings of opcodes that are not executed.
 const REFUSED: &[&str] = &[
-    // Sparse matrices.
-    "mma.sp",
     // Images with several samples to a pixel, which only graphics programs have.
     "tex.2dms",
     "tex.a2dms",
@@ -45,7 +43,6 @@ const BY_DESIGN: &[&str] = &[
     "ld.shared::cluster.u32 r1, [r2];",
     "tensormap.cp_fenceproxy.global.shared::cta.tensormap::generic.release.gpu.sync.aligned [d1], [r1], 128;",
     "clusterlaunchcontrol.try_cancel.async.shared::cta.mbarrier::complete_tx::bytes.b128 [r1], [r2];",
-    "stmatrix.sync.aligned.m8n8.x1.shared.b16 [r1], {r2};",
 ];
 
 const HEAD: &str = ".version 8.7\n.target sm_86\n.address_size 64\n\

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Fragments that come from memory, go there or to other lanes: `wmma.load`, `wmma.store`,
-//! `ldmatrix` and `movmatrix`.
+//! `ldmatrix`, `stmatrix` and `movmatrix`.
 
 use super::access::{illegal, misaligned};
 use super::code::{Detail, Flow, Inst, LANES, Row};
@@ -203,6 +203,48 @@ unsafe fn load_matrix_body<const AVX: bool>(cx: &mut Context<'_>, inst: &Inst, m
     Flow::Next
 }
 
+/// `stmatrix`: rows 0 to 3 the matrices, the rest as of `ldmatrix`.
+#[inline(always)]
+unsafe fn store_matrix_body<const AVX: bool>(cx: &mut Context<'_>, inst: &Inst, mask: u32) -> Flow {
+    const ROW: u64 = 16;
+    // SAFETY: the lowering stage checked the widths of the rows; host addresses come from `locate`,
+    // for a whole row each.
+    unsafe {
+        let mask = gather(cx, inst.rows[5], mask, false);
+        if mask == 0 {
+            return resume_rest(cx);
+        }
+        let space = super::access::flags::space(inst.aux >> 8);
+        let count = (inst.aux & 15) as usize;
+        let addresses = cx.row::<[u64; LANES]>(inst.rows[4]).read();
+        let mut matrices = [[[0u16; 8]; 8]; 4];
+        for (matrix, &row) in matrices.iter_mut().zip(&inst.rows[..count]) {
+            let halves = cx.row::<[[u16; 8]; 8]>(row).read();
+            *matrix = match inst.aux & 16 != 0 {
+                true => transposed(&halves),
+                false => halves,
+            };
+        }
+        for (lane, address) in addresses.into_iter().enumerate().take(8 * count) {
+            if mask & (1 << lane) == 0 {
+                continue;
+            }
+            let address = address.wrapping_add(inst.imm as u64);
+            if !address.is_multiple_of(ROW) {
+                return misaligned(cx, lane, address, ROW, "store", space);
+            }
+            let Some(host) = cx.locate(space, address, ROW) else {
+                return illegal(cx, lane, address, ROW, "store", space);
+            };
+            cx.watch(watch::STORE, space, lane, address, ROW);
+            for (i, half) in matrices[lane / 8][lane % 8].iter().enumerate() {
+                half.store(host.add(2 * i));
+            }
+        }
+    }
+    Flow::Next
+}
+
 /// `movmatrix`: row 0 the result, row 1 the matrix, row 5 the member mask.
 #[inline(always)]
 unsafe fn move_matrix_body<const AVX: bool>(cx: &mut Context<'_>, inst: &Inst, mask: u32) -> Flow {
@@ -239,5 +281,6 @@ unsafe fn write_eight(cx: &Context<'_>, row: Row, matrix: &[[u16; 8]; 8], mask: 
 handlers! {
     one fragment = fragment_body;
     one load_matrix = load_matrix_body;
+    one store_matrix = store_matrix_body;
     one move_matrix = move_matrix_body;
 }

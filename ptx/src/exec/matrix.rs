@@ -8,7 +8,7 @@
 //! it is as good as any other. Only `mma.m8n8k4` of f16, which makes four products, is different.
 
 use super::code::LANES;
-use crate::numeric::{decode_bfloat, decode_half};
+use crate::numeric::{decode_bfloat, decode_e4m3, decode_e5m2, decode_half};
 
 /// Elements of matrices.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,6 +18,9 @@ pub(crate) enum Element {
     Tf32,
     F32,
     F64,
+    /// Floating-point numbers of eight bits.
+    E4m3,
+    E5m2,
     U8,
     S8,
     U4,
@@ -32,7 +35,7 @@ impl Element {
     pub fn per_register(self) -> usize {
         match self {
             Element::F16 | Element::Bf16 => 2,
-            Element::U8 | Element::S8 => 4,
+            Element::U8 | Element::S8 | Element::E4m3 | Element::E5m2 => 4,
             Element::U4 | Element::S4 => 8,
             _ => 1,
         }
@@ -118,6 +121,8 @@ pub(super) fn float(element: Element, word: u32, part: usize) -> f32 {
     match element {
         Element::F16 => decode_half((word >> (16 * part)) as u16),
         Element::Bf16 => decode_bfloat((word >> (16 * part)) as u16),
+        Element::E4m3 => decode_e4m3((word >> (8 * part)) as u8),
+        Element::E5m2 => decode_e5m2((word >> (8 * part)) as u8),
         // The bits that the format lacks are not looked at.
         Element::Tf32 => f32::from_bits(word & 0xffff_e000),
         _ => f32::from_bits(word),

@@ -18,6 +18,10 @@ pub(crate) struct Product {
     pub m: usize,
     pub n: usize,
     pub k: usize,
+    /// Columns of A that are stored: `k`, or half of them.
+    pub depth: usize,
+    /// Of a sparse A: which lanes say what is stored.
+    pub selector: Option<usize>,
     pub a: Element,
     pub b: Element,
     pub c: Element,
@@ -38,18 +42,99 @@ struct Operands<'a> {
     a: &'a [Row],
     b: &'a [Row],
     c: &'a [Row],
+    /// For each stored element of a sparse A, its column.
+    columns: Option<&'a Columns>,
 }
 
-/// `sum += a * b` for blocks of eight columns, so that the compiler vectorises it.
+type Columns = [u8; LARGEST];
+
+/// How many groups of four bits say which elements of a row of A are stored.
+fn groups(element: Element, depth: usize) -> usize {
+    match element {
+        // One of two elements.
+        Element::Tf32 => depth,
+        // Two of four pairs of elements.
+        Element::U4 | Element::S4 => depth / 4,
+        // Two of four elements.
+        _ => depth / 2,
+    }
+}
+
+/// How many lanes of four hold these bits for a row of A.
+pub(crate) fn metadata_lanes(element: Element, depth: usize) -> usize {
+    (groups(element, depth) / 4).max(1)
+}
+
+/// The column of each stored element of A (PTX ISA, "Sparse matrix storage").
+fn columns(p: &Product, selector: usize, which: &[u32; LANES]) -> Columns {
+    let mut columns = [0; LARGEST];
+    let lanes = metadata_lanes(p.a, p.depth);
+    for row in 0..p.m {
+        for l in 0..p.depth {
+            let (group, part) = match p.a {
+                Element::Tf32 => (l, 0),
+                Element::U4 | Element::S4 => (l / 4, l / 2 % 2),
+                _ => (l / 2, l % 2),
+            };
+            let (lane, at) = bits_of(p, row, group, lanes, selector);
+            let index = (which[lane % LANES] >> (4 * at + 2 * part) & 3) as usize;
+            let column = match p.a {
+                // Both halves of an element are named.
+                Element::Tf32 => 2 * group + index / 2,
+                Element::U4 | Element::S4 => 8 * group + 2 * index + l % 2,
+                _ => 4 * group + index,
+            };
+            if let Some(to) = columns.get_mut(row * p.depth + l) {
+                *to = column as u8;
+            }
+        }
+    }
+    columns
+}
+
+/// The lane that has a group of a row, and which of its eight groups that is.
+fn bits_of(p: &Product, row: usize, group: usize, lanes: usize, selector: usize) -> (usize, usize) {
+    let (half, g) = (row / 8, row % 8);
+    let first = 4 * g + selector * lanes;
+    match p.a {
+        // A lane has a part of rows `g` and `g + 8`.
+        Element::F16 | Element::Bf16 | Element::Tf32 => (first + group / 4, 4 * half + group % 4),
+        // A lane has a part of one of these rows.
+        _ => (first + half + group / 8 * 2, group % 8),
+    }
+}
+
+/// `sum += a * b`.
 #[inline(always)]
 fn multiply<T: Copy>(
     p: &Product,
+    columns: Option<&Columns>,
     a: &[T; LARGEST],
     b: &[T; LARGEST],
     sum: &mut [T; LARGEST_SUM],
     step: impl Fn(T, T, T) -> T,
 ) {
-    let (m, n, k) = (p.m, p.n, p.k);
+    match columns {
+        None => accumulate(p, a, b, sum, |_, l| l, step),
+        Some(columns) => {
+            let column = |i, l| usize::from(columns[(i * p.depth + l) % LARGEST]);
+            accumulate(p, a, b, sum, column, step);
+        }
+    }
+}
+
+/// The same with a function for the column of a stored element of A. It takes eight columns of B at
+/// once, so that the compiler vectorises it.
+#[inline(always)]
+fn accumulate<T: Copy>(
+    p: &Product,
+    a: &[T; LARGEST],
+    b: &[T; LARGEST],
+    sum: &mut [T; LARGEST_SUM],
+    column: impl Fn(usize, usize) -> usize,
+    step: impl Fn(T, T, T) -> T,
+) {
+    let (m, n, depth) = (p.m, p.n, p.depth);
     for i in 0..m {
         for j in (0..n).step_by(8) {
             let Some(sum) = sum
@@ -59,9 +144,12 @@ fn multiply<T: Copy>(
                 continue;
             };
             let mut total = *sum;
-            for l in 0..k {
-                let x = a[(i * k + l) % LARGEST];
-                let Some(y) = b.get(l * n + j..).and_then(|b| b.first_chunk::<8>()) else {
+            for l in 0..depth {
+                let x = a[(i * depth + l) % LARGEST];
+                let Some(y) = b
+                    .get(column(i, l) * n + j..)
+                    .and_then(|b| b.first_chunk::<8>())
+                else {
                     continue;
                 };
                 for (total, &y) in total.iter_mut().zip(y) {
@@ -80,8 +168,8 @@ unsafe fn product_single(cx: &Context<'_>, p: &Product, rows: &Operands<'_>, d: 
     let (mut a, mut b, mut sum) = ([0f32; LARGEST], [0f32; LARGEST], [0f32; LARGEST_SUM]);
     // SAFETY: the caller vouches for the rows; a lane is below 32.
     let word = |row: Row, lane: usize| unsafe { *cx.row::<u32>(row).add(lane) };
-    each_a(p.m, p.k, p.a.per_register(), |r, lane, part, i, l| {
-        a[i * p.k + l] = float(p.a, word(rows.a[r], lane), part);
+    each_a(p.m, p.depth, p.a.per_register(), |r, lane, part, i, l| {
+        a[i * p.depth + l] = float(p.a, word(rows.a[r], lane), part);
     });
     each_b(p.k, p.n, p.b.per_register(), |r, lane, part, l, j| {
         b[l * p.n + j] = float(p.b, word(rows.b[r], lane), part);
@@ -90,7 +178,7 @@ unsafe fn product_single(cx: &Context<'_>, p: &Product, rows: &Operands<'_>, d: 
         sum[i * p.n + j] = float(p.c, word(rows.c[r], lane), part);
     });
     // Products of these formats are exact in single precision.
-    multiply(p, &a, &b, &mut sum, |x, y, sum| sum + x * y);
+    multiply(p, rows.columns, &a, &b, &mut sum, |x, y, sum| sum + x * y);
     each_c(p.m, p.n, p.d.per_register(), |r, lane, part, i, j| {
         let value = finish(p, sum[i * p.n + j]);
         // SAFETY: as above.
@@ -141,8 +229,8 @@ unsafe fn product_double(cx: &Context<'_>, p: &Product, rows: &Operands<'_>, d: 
     let (mut a, mut b, mut sum) = ([0f64; LARGEST], [0f64; LARGEST], [0f64; LARGEST_SUM]);
     // SAFETY: the caller vouches for the rows; a lane is below 32.
     let word = |row: Row, lane: usize| unsafe { *cx.row::<f64>(row).add(lane) };
-    each_a(p.m, p.k, 1, |r, lane, _, i, l| {
-        a[i * p.k + l] = word(rows.a[r], lane)
+    each_a(p.m, p.depth, 1, |r, lane, _, i, l| {
+        a[i * p.depth + l] = word(rows.a[r], lane)
     });
     each_b(p.k, p.n, 1, |r, lane, _, l, j| {
         b[l * p.n + j] = word(rows.b[r], lane)
@@ -151,9 +239,11 @@ unsafe fn product_double(cx: &Context<'_>, p: &Product, rows: &Operands<'_>, d: 
         sum[i * p.n + j] = word(rows.c[r], lane)
     });
     if p.mode == NEAREST {
-        multiply(p, &a, &b, &mut sum, f64::mul_add);
+        multiply(p, rows.columns, &a, &b, &mut sum, f64::mul_add);
     } else {
-        multiply(p, &a, &b, &mut sum, |x, y, sum| fma64(x, y, sum, p.mode));
+        multiply(p, rows.columns, &a, &b, &mut sum, |x, y, sum| {
+            fma64(x, y, sum, p.mode)
+        });
     }
     each_c(p.m, p.n, 1, |r, lane, _, i, j| {
         // SAFETY: as above.
@@ -168,8 +258,8 @@ unsafe fn product_integer(cx: &Context<'_>, p: &Product, rows: &Operands<'_>, d:
     let (mut a, mut b, mut sum) = ([0i32; LARGEST], [0i32; LARGEST], [0i32; LARGEST_SUM]);
     // SAFETY: the caller vouches for the rows; a lane is below 32.
     let word = |row: Row, lane: usize| unsafe { *cx.row::<u32>(row).add(lane) };
-    each_a(p.m, p.k, p.a.per_register(), |r, lane, part, i, l| {
-        a[i * p.k + l] = integer(p.a, word(rows.a[r], lane), part);
+    each_a(p.m, p.depth, p.a.per_register(), |r, lane, part, i, l| {
+        a[i * p.depth + l] = integer(p.a, word(rows.a[r], lane), part);
     });
     each_b(p.k, p.n, p.b.per_register(), |r, lane, part, l, j| {
         b[l * p.n + j] = integer(p.b, word(rows.b[r], lane), part);
@@ -177,12 +267,12 @@ unsafe fn product_integer(cx: &Context<'_>, p: &Product, rows: &Operands<'_>, d:
     // At most 64 products below 2^16, or 8 counts: no overflow before C is added.
     if p.a == Element::Bits {
         let and = p.and;
-        multiply(p, &a, &b, &mut sum, |x, y, sum| {
+        multiply(p, rows.columns, &a, &b, &mut sum, |x, y, sum| {
             let bits = if and { x & y } else { x ^ y };
             sum + bits.count_ones() as i32
         });
     } else {
-        multiply(p, &a, &b, &mut sum, |x, y, sum| sum + x * y);
+        multiply(p, rows.columns, &a, &b, &mut sum, |x, y, sum| sum + x * y);
     }
     // Every element is read before one is written, because C may be D.
     each_c(p.m, p.n, 1, |r, lane, _, i, j| {
@@ -286,7 +376,20 @@ unsafe fn product_body<const AVX: bool>(cx: &mut Context<'_>, inst: &Inst, mask:
         let (d, rest) = wide.rows.split_at(wide.writes);
         let (a, rest) = rest.split_at(p.registers[0]);
         let (b, c) = rest.split_at(p.registers[1]);
-        let rows = Operands { a, b, c };
+        // Behind C is the row that says what is stored.
+        let columns = match (p.selector, c.last()) {
+            (Some(selector), Some(&which)) => {
+                let which = cx.row::<[u32; LANES]>(which).read();
+                Some(columns(p, selector, &which))
+            }
+            _ => None,
+        };
+        let rows = Operands {
+            a,
+            b,
+            c,
+            columns: columns.as_ref(),
+        };
         match (p.quads, p.d) {
             (Some(columns), _) => product_quads(cx, p, columns, &rows, d),
             (None, Element::F64) => product_double(cx, p, &rows, d),

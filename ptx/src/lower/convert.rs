@@ -72,6 +72,8 @@ ops! {
     NarrowTf32<const MODE: u8>(f32) -> u32 = |a| to_tf32(a, MODE);
     // What is infinite or not a number becomes one unit less, as the hardware does it.
     FiniteTf32(u32) -> u32 = |a| if a & 0x7f80_0000 == 0x7f80_0000 { a - 0x2000 } else { a };
+    // Not a number has no sign here.
+    ReluTf32(u32) -> u32 = |a| if a >> 31 != 0 { 0 } else { a };
 
     F16x2FromF32<const MODE: u8, const RELU: bool>(f32, f32) -> u32 = |a, b| {
         u32::from(encode(relu(a, RELU), HALF, MODE)) << 16 | u32::from(encode(relu(b, RELU), HALF, MODE))
@@ -195,6 +197,9 @@ pub(crate) fn cvt(b: &mut Builder<'_>, form: &Form, operands: &[Operand]) -> Res
     if form.says("pack") {
         return super::rare::pack(b, form, operands);
     }
+    if super::eighths::concerns(form) {
+        return super::eighths::cvt(b, form, operands);
+    }
     if let [d, x, y] = operands {
         return packed(b, form, d, x, y);
     }
@@ -265,21 +270,25 @@ pub(crate) fn cvt(b: &mut Builder<'_>, form: &Form, operands: &[Operand]) -> Res
         } else {
             rounding(form)
         };
-        if from != F32 || form.has(Modifier::Relu) {
+        if from != F32 {
             return Err(Refusal::Unsupported);
         }
-        if form.has(Modifier::Satfinite) {
-            let rounded = b.new_register(Width::Word)?;
-            let run = by_mode!(mode, b.lanes, NarrowTf32);
-            b.unguarded(|b| {
-                b.emit(run, &[rounded, source], &[0], 0, 0);
-            });
-            let run = lanes::op1::<FiniteTf32>(b.lanes);
-            b.emit(run, &[d, rounded], &[0], 0, 0);
+        let narrow = by_mode!(mode, b.lanes, NarrowTf32);
+        let then = match (form.has(Modifier::Satfinite), form.has(Modifier::Relu)) {
+            (false, false) => None,
+            (true, false) => Some(lanes::rare1::<FiniteTf32>(b.lanes)),
+            (false, true) => Some(lanes::rare1::<ReluTf32>(b.lanes)),
+            (true, true) => return Err(Refusal::Unsupported),
+        };
+        let Some(then) = then else {
+            b.emit(narrow, &[d, source], &[0], 0, 0);
             return Ok(());
-        }
-        let run = by_mode!(mode, b.lanes, NarrowTf32);
-        b.emit(run, &[d, source], &[0], 0, 0);
+        };
+        let rounded = b.new_register(Width::Word)?;
+        b.unguarded(|b| {
+            b.emit(narrow, &[rounded, source], &[0], 0, 0);
+        });
+        b.emit(then, &[d, rounded], &[0], 0, 0);
         return Ok(());
     }
     let value = widen(b, form, from, from_width, source)?;

@@ -375,6 +375,9 @@ pub(crate) fn add(b: &mut Builder<'_>, form: &Form, operands: &[Operand]) -> Res
     if is_float(ty) {
         return super::float::add(b, form, operands);
     }
+    if matches!(ty, Type::U16x2 | Type::S16x2) {
+        return super::halves::add(b, form, operands);
+    }
     if form.has(Modifier::Cc) {
         return carried(b, form, operands, false);
     }
@@ -558,6 +561,9 @@ pub(crate) fn min(b: &mut Builder<'_>, form: &Form, operands: &[Operand]) -> Res
     if is_float(ty) {
         return super::float::min(b, form, operands);
     }
+    if matches!(ty, Type::U16x2 | Type::S16x2) {
+        return super::halves::min(b, form, operands);
+    }
     if form.has(Modifier::Relu) {
         return pick2!(b, ty, operands; S32 => MinReluS32,);
     }
@@ -568,6 +574,9 @@ pub(crate) fn max(b: &mut Builder<'_>, form: &Form, operands: &[Operand]) -> Res
     let ty = only_type(form)?;
     if is_float(ty) {
         return super::float::max(b, form, operands);
+    }
+    if matches!(ty, Type::U16x2 | Type::S16x2) {
+        return super::halves::max(b, form, operands);
     }
     if form.has(Modifier::Relu) {
         return pick2!(b, ty, operands; S32 => MaxReluS32,);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! `wmma`, `mma`, `ldmatrix` and `movmatrix` (PTX ISA, "Warp Level Matrix Instructions").
+//! `wmma`, `mma`, `ldmatrix`, `stmatrix` and `movmatrix` (PTX ISA, "Warp Level Matrix Instructions").
 
 use super::Refusal;
 use super::builder::Builder;
@@ -28,6 +28,8 @@ fn element(ty: Type) -> Result<Element, Refusal> {
         Type::S4 => Element::S4,
         Type::B1 => Element::Bits,
         Type::S32 => Element::S32,
+        Type::E4m3 => Element::E4m3,
+        Type::E5m2 => Element::E5m2,
         _ => return Err(Refusal::Unsupported),
     })
 }
@@ -126,7 +128,7 @@ fn has_wmma(element: Element, shape: [usize; 3]) -> bool {
         Element::F64 => shape == [8, 8, 4],
         Element::U4 | Element::S4 => shape == [8, 8, 32],
         Element::Bits => shape == [8, 8, 128],
-        Element::F32 | Element::S32 => false,
+        Element::E4m3 | Element::E5m2 | Element::F32 | Element::S32 => false,
     }
 }
 
@@ -138,25 +140,41 @@ fn has_mma(element: Element, shape: [usize; 3]) -> bool {
         Element::F64 => matches!(shape, [8, 8, 4] | [16, 8, 4 | 8 | 16]),
         Element::U8 | Element::S8 => matches!(shape, [8, 8, 16] | [16, 8, 16 | 32]),
         Element::U4 | Element::S4 => matches!(shape, [8, 8, 32] | [16, 8, 32 | 64]),
+        Element::E4m3 | Element::E5m2 => matches!(shape, [16, 8, 16 | 32]),
         Element::Bits => matches!(shape, [8, 8, 128] | [16, 8, 128 | 256]),
         Element::F32 | Element::S32 => false,
+    }
+}
+
+/// Whether `mma.sp` has it: `k` is that of B.
+fn has_sparse(element: Element, shape: [usize; 3]) -> bool {
+    match element {
+        Element::F16 | Element::Bf16 => matches!(shape, [16, 8, 16 | 32]),
+        Element::Tf32 => matches!(shape, [16, 8, 8 | 16]),
+        Element::U8 | Element::S8 => matches!(shape, [16, 8, 32 | 64]),
+        Element::U4 | Element::S4 => matches!(shape, [16, 8, 64 | 128]),
+        Element::E4m3 | Element::E5m2 => shape == [16, 8, 64],
+        Element::F64 | Element::Bits | Element::F32 | Element::S32 => false,
     }
 }
 
 /// Whether C or D can be of a type where A and B are of another.
 fn has_sum(factor: Element, sum: Element) -> bool {
     match factor {
-        Element::F16 => matches!(sum, Element::F16 | Element::F32),
+        Element::F16 | Element::E4m3 | Element::E5m2 => {
+            matches!(sum, Element::F16 | Element::F32)
+        }
         Element::Bf16 | Element::Tf32 => sum == Element::F32,
         Element::F64 => sum == Element::F64,
         _ => sum == Element::S32,
     }
 }
 
-/// A and B differ at most in their sign.
+/// Whether A and B can go together: they differ at most in their sign, or in what their eight bits are.
 fn are_alike(a: Element, b: Element) -> bool {
-    use Element::{S4, S8, U4, U8};
-    a == b || matches!((a, b), (U8, S8) | (S8, U8) | (U4, S4) | (S4, U4))
+    use Element::{E4m3, E5m2, S4, S8, U4, U8};
+    let alike = [[U8, S8], [U4, S4], [E4m3, E5m2]];
+    a == b || alike.iter().any(|two| two.contains(&a) && two.contains(&b))
 }
 
 /// `wmma`
@@ -277,18 +295,21 @@ fn product(
     types: [Type; 4],
     wmma: bool,
 ) -> Result<(), Refusal> {
-    let [d, x, y, z] = operands else {
-        return Err(Refusal::invalid(COUNT));
+    let sparse = form.says("sp") || form.says("sp::ordered_metadata");
+    let (d, x, y, z, stored) = match operands {
+        [d, x, y, z] if !sparse => (d, x, y, z, None),
+        [d, x, y, z, which, selector] if sparse => (d, x, y, z, Some((which, selector))),
+        _ => return Err(Refusal::invalid(COUNT)),
     };
     let [d_type, a_type, b_type, c_type] = types;
     let (de, ae) = (element(d_type)?, element(a_type)?);
     let (be, ce) = (element(b_type)?, element(c_type)?);
     let layouts = layouts(form);
-    let quads = !wmma && ae == Element::F16 && shape == [8, 8, 4];
-    let known = if wmma {
-        has_wmma(ae, shape)
-    } else {
-        has_mma(ae, shape) || quads
+    let quads = !wmma && !sparse && ae == Element::F16 && shape == [8, 8, 4];
+    let known = match () {
+        () if wmma => has_wmma(ae, shape),
+        () if sparse => has_sparse(ae, shape),
+        () => has_mma(ae, shape) || quads,
     };
     let fixed_layout = !wmma && !quads;
     if !known
@@ -304,10 +325,12 @@ fn product(
     }
     let [m, n, k] = shape;
     let k = units(k, ae);
+    // Half of a sparse A is stored.
+    let depth = if sparse { k / 2 } else { k };
     let registers = match () {
         () if quads => [2, 2],
         () if wmma && ae == Element::F16 => [8, 8],
-        () => [factor_registers(m * k, ae), factor_registers(k * n, be)],
+        () => [factor_registers(m * depth, ae), factor_registers(k * n, be)],
     };
     // In place of one sum for the warp, there are four for eight lanes each.
     let sums = |element| if quads { 4 } else { 1 } * sum_registers(m, n, element);
@@ -317,6 +340,18 @@ fn product(
     let mut rows = destinations(b, d, de, sums(de))?;
     let writes = rows.len();
     rows.extend(a_rows.into_iter().chain(b_rows).chain(c_rows));
+    let selector = match stored {
+        Some((which, &Operand::Int(selector))) => {
+            rows.push(b.source(which, Width::Word)?);
+            let lanes = product::metadata_lanes(ae, depth);
+            if selector >= 4 / lanes as u64 {
+                return Err(Refusal::invalid("a sparsity selector that is too large"));
+            }
+            Some(selector as usize)
+        }
+        Some(_) => return Err(Refusal::invalid("a sparsity selector that is no constant")),
+        None => None,
+    };
     let rounds = form.has_any(super::form::set(&[
         Modifier::Rz,
         Modifier::Rm,
@@ -326,6 +361,8 @@ fn product(
         m,
         n,
         k,
+        depth,
+        selector,
         a: ae,
         b: be,
         c: ce,
@@ -390,21 +427,49 @@ pub(crate) fn ldmatrix(
     let [d, address] = operands else {
         return Err(Refusal::invalid(COUNT));
     };
-    let count = [("x1", 1), ("x2", 2), ("x4", 4)];
-    let count = count.into_iter().find(|(word, _)| form.says(word));
-    let (Some((_, count)), [Type::B16], true) = (count, &form.types[..], form.says("m8n8")) else {
-        return Err(Refusal::Unsupported);
-    };
+    let (count, aux) = eights(form)?;
     let (address, offset) = address_row(b, address)?;
     let members = everybody(b)?;
     let mut rows = [Row::NONE, Row::NONE, Row::NONE, Row::NONE, address, members];
     let results = destinations(b, d, Element::S32, count)?;
     rows[..count].copy_from_slice(&results);
-    let aux =
-        count as u64 | if form.says("trans") { 16 } else { 0 } | flags::of(form.space(), 1) << 8;
     let run = fragments::load_matrix(b.lanes);
     b.emit(run, &rows, &[0, 1, 2, 3], offset, aux);
     Ok(())
+}
+
+/// `stmatrix`
+pub(crate) fn stmatrix(
+    b: &mut Builder<'_>,
+    form: &Form,
+    operands: &[Operand],
+) -> Result<(), Refusal> {
+    let [address, matrices] = operands else {
+        return Err(Refusal::invalid(COUNT));
+    };
+    let (count, aux) = eights(form)?;
+    let (address, offset) = address_row(b, address)?;
+    let members = everybody(b)?;
+    let mut rows = [Row::NONE, Row::NONE, Row::NONE, Row::NONE, address, members];
+    let sources = sources(b, matrices, Element::S32, count)?;
+    rows[..count].copy_from_slice(&sources);
+    let run = fragments::store_matrix(b.lanes);
+    b.emit(run, &rows, &[], offset, aux);
+    Ok(())
+}
+
+/// How many 8x8 matrices `ldmatrix` or `stmatrix` moves, and its constant.
+fn eights(form: &Form) -> Result<(usize, u64), Refusal> {
+    let count = [("x1", 1), ("x2", 2), ("x4", 4)];
+    let count = count.into_iter().find(|(word, _)| form.says(word));
+    let (Some((_, count)), [Type::B16], true) = (count, &form.types[..], form.says("m8n8")) else {
+        return Err(Refusal::Unsupported);
+    };
+    let transposed = if form.says("trans") { 16 } else { 0 };
+    Ok((
+        count,
+        count as u64 | transposed | flags::of(form.space(), 1) << 8,
+    ))
 }
 
 /// `movmatrix`

@@ -302,6 +302,8 @@ static TABLE: &[Instruction] = &[
             "m8n8k128",
             "m16n8k128",
             "m16n8k256",
+            "sp",
+            "sp::ordered_metadata",
         ],
         matrix::mma,
     ),
@@ -371,6 +373,12 @@ static TABLE: &[Instruction] = &[
         set(&[Sync, Aligned, Shared]),
         &["m8n8", "x1", "x2", "x4", "trans"],
         matrix::ldmatrix,
+    ),
+    wordy(
+        "stmatrix",
+        set(&[Sync, Aligned, Shared]),
+        &["m8n8", "x1", "x2", "x4", "trans"],
+        matrix::stmatrix,
     ),
     wordy(
         "movmatrix",

@@ -78,6 +78,12 @@ pub enum Type {
     S16,
     S32,
     S64,
+    U16x2,
+    S16x2,
+    E4m3,
+    E5m2,
+    E4m3x2,
+    E5m2x2,
     F16,
     F16x2,
     Bf16,
@@ -110,6 +116,12 @@ impl Type {
             "s16" => Type::S16,
             "s32" => Type::S32,
             "s64" => Type::S64,
+            "u16x2" => Type::U16x2,
+            "s16x2" => Type::S16x2,
+            "e4m3" => Type::E4m3,
+            "e5m2" => Type::E5m2,
+            "e4m3x2" => Type::E4m3x2,
+            "e5m2x2" => Type::E5m2x2,
             "f16" => Type::F16,
             "f16x2" => Type::F16x2,
             "bf16" => Type::Bf16,
@@ -126,12 +138,15 @@ impl Type {
         match self {
             Type::Pred | Type::B8 | Type::U8 | Type::S8 => 1,
             // Only within words, as elements of matrices.
-            Type::B1 | Type::U2 | Type::S2 | Type::U4 | Type::S4 => 1,
+            Type::B1 | Type::U2 | Type::S2 | Type::U4 | Type::S4 | Type::E4m3 | Type::E5m2 => 1,
+            Type::E4m3x2 | Type::E5m2x2 => 2,
             Type::B16 | Type::U16 | Type::S16 | Type::F16 | Type::Bf16 => 2,
             Type::B32
             | Type::U32
             | Type::S32
             | Type::F32
+            | Type::U16x2
+            | Type::S16x2
             | Type::F16x2
             | Type::Bf16x2
             | Type::Tf32 => 4,

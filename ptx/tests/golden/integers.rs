@@ -89,6 +89,10 @@ fn arithmetic(forms: &mut Vec<Form>) {
     ] {
         forms.push(plain(op, Out::W, &[U32, U32, U32]));
     }
+    // Bits of the numbers that stand for variables of these types.
+    for op in ["istypep.texref", "istypep.samplerref", "istypep.surfref"] {
+        forms.push(plain(op, Out::P, &[U64]));
+    }
 }
 
 fn carry(forms: &mut Vec<Form>) {

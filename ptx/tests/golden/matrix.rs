@@ -35,7 +35,9 @@ fn mma(op: &str, out: Out, regs: [usize; 3], [a, b, c]: [In; 3]) -> Form {
 
 pub fn forms(forms: &mut Vec<Form>) {
     floats(forms);
+    eighths(forms);
     integers(forms);
+    sparse(forms);
     fragments(forms);
     moves(forms);
 }
@@ -141,6 +143,144 @@ fn floats(forms: &mut Vec<Form>) {
         .near(Check::Near32 {
             relative: f64::INFINITY,
             absolute: f64::INFINITY,
+        }),
+    );
+}
+
+/// Floating-point numbers of eight bits (sm_89).
+fn eighths(forms: &mut Vec<Form>) {
+    for (a, x) in [("e4m3", E4m3x4Int), ("e5m2", E5m2x4Int)] {
+        for (b, y) in [("e4m3", E4m3x4Int), ("e5m2", E5m2x4Int)] {
+            for (shape, regs) in [("m16n8k16", [2, 1]), ("m16n8k32", [4, 2])] {
+                let op = format!("mma.sync.aligned.{shape}.row.col");
+                forms.push(mma(
+                    &format!("{op}.f32.{a}.{b}.f32"),
+                    Out::W,
+                    [regs[0], regs[1], 4],
+                    [x, y, F32Int],
+                ));
+                forms.push(mma(
+                    &format!("{op}.f16.{a}.{b}.f16"),
+                    Out::W,
+                    [regs[0], regs[1], 2],
+                    [x, y, F16x2Int],
+                ));
+            }
+        }
+    }
+}
+
+/// `mma.sp`: a matrix of which every second element is stored, and which they are.
+fn sparse(forms: &mut Vec<Form>) {
+    let mut add = |types: &str, regs: [usize; 4], ins: [In; 4], selectors: u32| {
+        let [na, nb, nc, _] = regs;
+        let [a, b, c, e] = ins;
+        let meta = (b'a' + (na + nb + nc) as u8) as char;
+        for selector in 0..selectors {
+            let op = match e {
+                Unordered => "mma.sp",
+                _ => "mma.sp::ordered_metadata",
+            };
+            forms.push(Form::new(
+                format!(
+                    "{op}.sync.aligned.{types} {}, {}, {}, {}, ${meta}, {selector};",
+                    results(nc),
+                    names(0, na),
+                    names(na, nb),
+                    names(na + nb, nc),
+                ),
+                &vec![Out::W; nc],
+                &[vec![a; na], vec![b; nb], vec![c; nc], vec![e]].concat(),
+            ));
+        }
+    };
+    let (h, bf, t) = (F16x2Int, BF16x2Int, Tf32Int);
+    let kinds = [
+        ("f32.f16.f16.f32", [h, h, F32Int], 4),
+        ("f16.f16.f16.f16", [h, h, F16x2Int], 2),
+        ("f32.bf16.bf16.f32", [bf, bf, F32Int], 4),
+    ];
+    for (types, [a, b, c], sums) in kinds {
+        for e in [Ordered, Unordered] {
+            add(
+                &format!("m16n8k16.row.col.{types}"),
+                [2, 2, sums, 1],
+                [a, b, c, e],
+                4,
+            );
+            add(
+                &format!("m16n8k32.row.col.{types}"),
+                [4, 4, sums, 1],
+                [a, b, c, e],
+                2,
+            );
+        }
+    }
+    let tf32 = "row.col.f32.tf32.tf32.f32";
+    add(
+        &format!("m16n8k8.{tf32}"),
+        [2, 2, 4, 1],
+        [t, t, F32Int, OneOfTwo],
+        4,
+    );
+    add(
+        &format!("m16n8k16.{tf32}"),
+        [4, 4, 4, 1],
+        [t, t, F32Int, OneOfTwo],
+        2,
+    );
+    for (a, b) in [("s8", "s8"), ("u8", "u8"), ("s8", "u8"), ("u8", "s8")] {
+        for sat in ["", ".satfinite"] {
+            let types = format!("row.col{sat}.s32.{a}.{b}.s32");
+            let e = if a == "u8" { Unordered } else { Ordered };
+            add(
+                &format!("m16n8k32.{types}"),
+                [2, 2, 4, 1],
+                [U32, U32, U32, e],
+                2,
+            );
+            add(
+                &format!("m16n8k64.{types}"),
+                [4, 4, 4, 1],
+                [U32, U32, U32, e],
+                1,
+            );
+        }
+    }
+    for (a, b) in [("s4", "s4"), ("u4", "u4"), ("s4", "u4"), ("u4", "s4")] {
+        for sat in ["", ".satfinite"] {
+            let types = format!("row.col{sat}.s32.{a}.{b}.s32");
+            let ins = [U32, U32, U32, Ordered];
+            add(&format!("m16n8k64.{types}"), [2, 2, 4, 1], ins, 2);
+            add(&format!("m16n8k128.{types}"), [4, 4, 4, 1], ins, 1);
+        }
+    }
+    for (a, x) in [("e4m3", E4m3x4Int), ("e5m2", E5m2x4Int)] {
+        for (b, y) in [("e4m3", E4m3x4Int), ("e5m2", E5m2x4Int)] {
+            add(
+                &format!("m16n8k64.row.col.f32.{a}.{b}.f32"),
+                [4, 4, 4, 1],
+                [x, y, F32Int, Ordered],
+                1,
+            );
+        }
+    }
+    let op = "mma.sp::ordered_metadata.sync.aligned.m16n8k32.row.col.f32.f16.f16.f32";
+    let [a, b, c, d] = [names(0, 4), names(4, 4), names(8, 4), results(4)];
+    forms.push(
+        Form::new(
+            format!("{op} {d}, {a}, {b}, {c}, $m, 0;"),
+            &[Out::W; 4],
+            &[
+                [F16x2Mild; 8].as_slice(),
+                [F32Mild; 4].as_slice(),
+                &[Ordered],
+            ]
+            .concat(),
+        )
+        .near(Check::Near32 {
+            relative: 2f64.powi(-18),
+            absolute: 2f64.powi(-18),
         }),
     );
 }

@@ -41,6 +41,14 @@ pub enum In {
     F32NearTiny,
     F16NearOne,
     F16NearTiny,
+    /// Small integers in numbers of eight bits.
+    E4m3x4Int,
+    E5m2x4Int,
+    /// Which two of four elements are stored, eight times; in their order, and in any.
+    Ordered,
+    Unordered,
+    /// Which of two elements is stored, eight times.
+    OneOfTwo,
 }
 
 impl In {
@@ -99,6 +107,14 @@ struct Format {
     exponent: u32,
 }
 
+const E4M3: Format = Format {
+    fraction: 3,
+    exponent: 4,
+};
+const E5M2: Format = Format {
+    fraction: 2,
+    exponent: 5,
+};
 const F16: Format = Format {
     fraction: 10,
     exponent: 5,
@@ -210,7 +226,7 @@ fn encode_integer(value: i64, format: Format) -> u64 {
     let magnitude = value.unsigned_abs();
     let power = magnitude.ilog2();
     let bias = (1u64 << (exponent - 1)) - 1;
-    let mantissa = (magnitude << (fraction - power)) & ((1 << fraction) - 1);
+    let mantissa = (magnitude << fraction >> power) & ((1 << fraction) - 1);
     u64::from(value < 0) << (fraction + exponent) | (bias + u64::from(power)) << fraction | mantissa
 }
 
@@ -240,6 +256,11 @@ fn two(
     let low = one(random, before.map(|b| b & 0xffff));
     let high = one(random, before.map(|b| b >> 16 & 0xffff));
     low | high << 16
+}
+
+/// A word of parts.
+fn times(count: u32, bits: u32, mut part: impl FnMut() -> u64) -> u64 {
+    (0..count).fold(0, |word, i| word | part() << (i * bits))
 }
 
 fn value(random: &mut Random, input: In, before: Option<u64>) -> u64 {
@@ -286,6 +307,17 @@ fn value(random: &mut Random, input: In, before: Option<u64>) -> u64 {
         In::F32NearTiny => near(random, 1 << 23, 1 << 31),
         In::F16NearOne => near(random, 15 << 10, 1 << 15),
         In::F16NearTiny => near(random, 1 << 10, 1 << 15),
+        In::E4m3x4Int => times(4, 8, || whole(random, E4M3)),
+        In::E5m2x4Int => times(4, 8, || whole(random, E5M2)),
+        In::Ordered => times(8, 4, || {
+            random.pick(&[0b0100, 0b1000, 0b1100, 0b1001, 0b1101, 0b1110])
+        }),
+        In::Unordered => times(8, 4, || {
+            let first = random.below(4);
+            let second = (first + 1 + random.below(3)) % 4;
+            second << 2 | first
+        }),
+        In::OneOfTwo => times(8, 4, || random.pick(&[0b0100, 0b1110])),
         In::Angle => {
             let x = (random.next() >> 40) as f32 / (1 << 24) as f32;
             u64::from(((x - 0.5) * 12.5).to_bits())

@@ -58,6 +58,7 @@ pub fn forms(forms: &mut Vec<Form>) {
             }
         }
         forms.push(plain(&format!("fma.rn.oob.{ty}"), out, &[x; 3]));
+        forms.push(plain(&format!("fma.rn.oob.relu.{ty}"), out, &[x; 3]));
         let check = if half {
             Check::NearHalves {
                 relative: 2f64.powi(-9),
