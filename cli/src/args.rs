@@ -91,7 +91,7 @@ pub struct Program {
 #[derive(Debug, Args)]
 pub struct Run {
     /// Look for mistakes in kernels, slowly: accesses outside of allocations (memory), reads of
-    /// device memory that was never written (init), races in shared memory (race).
+    /// device memory that was never written (init), races in shared and global memory (race).
     ///
     /// Each is told on standard error, with its kernel, source line (of kernels compiled with
     /// -lineinfo) and thread; a summary comes at the end. The exit code is the program's, or 1 if

@@ -28,6 +28,11 @@ const ALL: Checks = Checks {
 /// Runs a block of a kernel with `%r1` = `%tid.x` and `%rd1` = an address of 1024 new bytes, of
 /// which the first 256 were written.
 fn watch(body: &str, threads: u32) -> Vec<Finding> {
+    watch_grid(body, 1, threads)
+}
+
+/// The same with several blocks, which run at the same time.
+fn watch_grid(body: &str, blocks: u32, threads: u32) -> Vec<Finding> {
     let source = format!(
         ".version 8.0\n.target sm_80\n.address_size 64\n.visible .entry k(.param .u64 data) {{
          .shared .align 16 .b8 tile[1024]; .reg .pred %p<9>; .reg .b32 %r<20>; .reg .b64 %rd<9>;
@@ -48,18 +53,18 @@ fn watch(body: &str, threads: u32) -> Vec<Finding> {
     .unwrap();
     let kernel = program.kernel("k").unwrap();
     let launch = Launch {
-        grid: [1; 3],
+        grid: [blocks, 1, 1],
         block: [threads, 1, 1],
         dynamic_shared: 0,
         params: &BASE.to_le_bytes(),
-        cooperative: false,
+        cooperative: blocks > 1,
     };
     let found = Found::default();
     let limits = Limits {
         findings: Some(&found),
         ..Limits::default()
     };
-    Engine::new(1)
+    Engine::new(if blocks > 1 { 3 } else { 1 })
         .run(&space, &kernel, &launch, &limits)
         .unwrap();
     found.0.into_inner().unwrap()
@@ -71,9 +76,16 @@ fn races(found: &[Finding]) -> usize {
 }
 
 fn clean(body: &str, threads: u32) {
-    let found = watch(body, threads);
+    clean_grid(body, 1, threads);
+}
+
+fn clean_grid(body: &str, blocks: u32, threads: u32) {
+    let found = watch_grid(body, blocks, threads);
     assert!(found.is_empty(), "{body}: {}", found[0]);
 }
+
+/// `%r2` = `%ctaid.x`, and `%rd2` = the address of this thread's word.
+const EACH: &str = "mov.u32 %r2, %ctaid.x; mov.u32 %r3, %ntid.x; mad.lo.u32 %r3, %r2, %r3, %r1; mul.wide.u32 %rd2, %r3, 4; add.u64 %rd2, %rd1, %rd2;";
 
 #[test]
 fn a_read_of_global_memory_that_nobody_wrote_is_found() {
@@ -212,4 +224,155 @@ fn threads_that_exit_complete_barriers_too() {
     let body = "setp.ge.u32 %p1, %r1, 64; @%p1 bra LATE; st.shared.u32 [%r9], %r1; bar.sync 0;
         xor.b32 %r2, %r1, 32; shl.b32 %r2, %r2, 2; add.u32 %r2, %r2, %r10; ld.shared.u32 %r3, [%r2]; bra E; LATE: exit; E:";
     clean(body, 96);
+}
+
+#[test]
+fn blocks_that_write_one_word_race_and_are_both_named() {
+    let found = watch_grid("mov.u32 %r2, %ctaid.x; st.global.u32 [%rd1+64], %r2;", 2, 1);
+    assert_eq!(races(&found), 1, "{found:?}");
+    let Mistake::Race { other, access } = &found[0].mistake else {
+        panic!("{found:?}");
+    };
+    let blocks = [found[0].place.block[0], other.block[0]];
+    assert!(blocks == [0, 1] || blocks == [1, 0], "{blocks:?}");
+    assert_eq!((*access, found[0].space), ("store", "global"));
+    assert_eq!(found[0].address, BASE + 64);
+    let text = found[0].to_string();
+    let named = format!(
+        "races with the store by thread (0,0,0) of block ({},0,0)",
+        blocks[1]
+    );
+    assert!(text.contains(&named), "{text}");
+}
+
+#[test]
+fn a_block_that_reads_what_another_one_writes_races() {
+    let body = format!(
+        "{EACH} st.global.u32 [%rd2], %r3; xor.b32 %r3, %r3, 32; mul.wide.u32 %rd3, %r3, 4; add.u64 %rd3, %rd1, %rd3; ld.global.u32 %r4, [%rd3];"
+    );
+    // Between the blocks, and not between those of the same words.
+    assert!(races(&watch_grid(&body, 2, 32)) > 0);
+    clean_grid(
+        &body.replace("xor.b32 %r3, %r3, 32", "xor.b32 %r3, %r3, 0"),
+        2,
+        32,
+    );
+}
+
+#[test]
+fn neighbours_do_not_race() {
+    clean_grid(
+        &format!("{EACH} st.global.u32 [%rd2], %r3; ld.global.u32 %r4, [%rd2];"),
+        4,
+        48,
+    );
+    // Bytes, words that are not aligned to 4 bytes, and words of the same page.
+    let bytes = "mov.u32 %r2, %ctaid.x; mad.lo.u32 %r2, %r2, 32, %r1; cvt.u64.u32 %rd2, %r2; add.u64 %rd2, %rd1, %rd2; st.global.u8 [%rd2], %r1; ld.global.u8 %r4, [%rd2];";
+    clean_grid(bytes, 4, 32);
+    let halves = format!(
+        "{EACH} st.global.u16 [%rd2], %r1; st.global.u16 [%rd2+2], %r1; ld.global.u32 %r4, [%rd2];"
+    );
+    clean_grid(&halves, 4, 32);
+    let found = watch_grid(
+        &bytes.replace("ld.global.u8 %r4, [%rd2]", "ld.global.u8 %r4, [%rd2+32]"),
+        2,
+        32,
+    );
+    assert_eq!(races(&found), 1, "{found:?}");
+}
+
+#[test]
+fn barriers_order_accesses_to_global_memory_within_a_block() {
+    let body = format!(
+        "{EACH} st.global.u32 [%rd2], %r3; SYNC xor.b32 %r3, %r3, 32; mul.wide.u32 %rd3, %r3, 4; add.u64 %rd3, %rd1, %rd3; ld.global.u32 %r4, [%rd3];"
+    );
+    clean_grid(&body.replace("SYNC", "bar.sync 0;"), 3, 64);
+    assert!(races(&watch_grid(&body.replace("SYNC", ""), 1, 64)) > 0);
+    // Lanes of a warp.
+    let lanes = body.replace("%r3, 32;", "%r3, 1;");
+    clean_grid(&lanes.replace("SYNC", "bar.warp.sync -1;"), 3, 32);
+    assert!(races(&watch_grid(&lanes.replace("SYNC", ""), 1, 32)) > 0);
+}
+
+#[test]
+fn atomic_operations_of_blocks_race_with_plain_accesses_alone() {
+    clean_grid(
+        "atom.global.add.u32 %r2, [%rd1], 1; red.global.max.u32 [%rd1+4], %r2;",
+        4,
+        64,
+    );
+    clean_grid(
+        "st.volatile.global.u32 [%rd1], %r1; ld.volatile.global.u32 %r2, [%rd1];",
+        4,
+        64,
+    );
+    clean_grid(
+        "ld.global.u32 %r2, [%rd1]; L: mov.u32 %r3, %r2; add.u32 %r4, %r3, 3; atom.global.cas.b32 %r2, [%rd1], %r3, %r4; setp.ne.u32 %p1, %r2, %r3; @%p1 bra L;",
+        4,
+        64,
+    );
+    let found = watch_grid(
+        "atom.global.add.u32 %r2, [%rd1], 1; st.global.u32 [%rd1], 0;",
+        4,
+        1,
+    );
+    assert!(races(&found) > 0);
+}
+
+#[test]
+fn the_last_block_may_read_what_all_have_written_before_they_counted() {
+    // Each block stores its part and counts, from what `watch` writes everywhere on.
+    let body = "mov.u32 %r2, %ctaid.x; mul.wide.u32 %rd2, %r2, 4; add.u64 %rd2, %rd1, %rd2;
+        st.global.u32 [%rd2+64], %r2; COUNT mov.u32 %r4, %nctaid.x; sub.u32 %r3, %r3, %r4; setp.ne.u32 %p1, %r3, 0x07070706; @%p1 bra E;
+        mov.u32 %r5, 0; L: mul.wide.u32 %rd2, %r5, 4; add.u64 %rd2, %rd1, %rd2; ld.global.u32 %r6, [%rd2+64];
+        add.u32 %r5, %r5, 1; setp.lt.u32 %p1, %r5, %r4; @%p1 bra L; st.global.u32 [%rd1+64], 0; E:";
+    for blocks in [2, 20, 200] {
+        let count = "membar.gl; atom.global.add.u32 %r3, [%rd1], 1;";
+        clean_grid(&body.replace("COUNT", count), blocks, 1);
+    }
+    // If it only looks at its own number, it may be too early.
+    let guess = "add.u32 %r3, %r2, 0x07070707;";
+    assert!(races(&watch_grid(&body.replace("COUNT", guess), 20, 1)) > 0);
+}
+
+#[test]
+fn a_flag_that_is_polled_passes_data_from_block_to_block() {
+    // The value of the flag before is what `watch` writes everywhere.
+    let body = "mov.u32 %r2, %ctaid.x; setp.ne.u32 %p1, %r2, 0; @%p1 bra READ;
+        st.global.u32 [%rd1+300], 5; membar.gl; STORE [%rd1], 1; bra E;
+        READ: LOAD %r3, [%rd1]; setp.ne.u32 %p1, %r3, 1; @%p1 bra READ; membar.gl; ld.global.u32 %r4, [%rd1+300]; E:";
+    let volatile = body
+        .replace("STORE", "st.volatile.global.u32")
+        .replace("LOAD", "ld.volatile.global.u32");
+    let acquire = body
+        .replace("STORE", "st.release.gpu.global.u32")
+        .replace("LOAD", "ld.acquire.gpu.global.u32");
+    for _ in 0..20 {
+        clean_grid(&volatile, 3, 1);
+        clean_grid(&acquire, 3, 1);
+    }
+    let found = watch_grid(
+        &body
+            .replace("STORE", "st.global.u32")
+            .replace("LOAD", "ld.volatile.global.u32"),
+        2,
+        1,
+    );
+    assert!(races(&found) > 0);
+}
+
+#[test]
+fn a_barrier_of_all_blocks_orders_what_they_do() {
+    // Each block counts up once a round, and waits until all have.
+    let body = "mov.u32 %r2, %ctaid.x; mov.u32 %r6, %nctaid.x; mov.u32 %r7, 0x07070707;
+        ROUND: mul.wide.u32 %rd2, %r2, 4; add.u64 %rd2, %rd1, %rd2; st.global.u32 [%rd2+256], %r7;
+        SYNC add.u32 %r2, %r2, 1; rem.u32 %r2, %r2, %r6;
+        add.u32 %r8, %r8, 1; setp.lt.u32 %p2, %r8, 4; @%p2 bra ROUND;";
+    let sync = "bar.sync 0; setp.ne.u32 %p1, %r1, 0; @%p1 bra OVER; membar.gl; atom.global.add.u32 %r3, [%rd1], 1; add.u32 %r7, %r7, %r6;
+        WAIT: ld.volatile.global.u32 %r3, [%rd1]; setp.lt.u32 %p1, %r3, %r7; @%p1 bra WAIT; membar.gl; OVER: bar.sync 0;";
+    let body = format!("mov.u32 %r8, 0; {body}");
+    for blocks in [2, 7, 150] {
+        clean_grid(&body.replace("SYNC", sync), blocks, 1);
+    }
+    assert!(races(&watch_grid(&body.replace("SYNC", ""), 7, 1)) > 0);
 }

@@ -79,6 +79,27 @@ fn a_read_of_shared_memory_that_was_never_written_is_found() {
 }
 
 #[test]
+fn a_race_of_blocks_in_global_memory_is_found_with_both_blocks() {
+    run(&["--check=race"], "count")
+        .expect_code(1)
+        .expect_stderr(&place_of("THE COUNT"))
+        .expect_stderr("thread (0,0,0): the ")
+        .expect_stderr("by thread (0,0,0) of block (")
+        .expect_stderr("into the 4096 bytes allocated at");
+    run(&["--check=race"], "relay")
+        .expect_code(1)
+        .expect_stderr(&place_of("THE RELAY"));
+}
+
+#[test]
+fn a_read_of_a_texel_that_was_never_written_is_found() {
+    run(&["--check=init"], "texture")
+        .expect_code(1)
+        .expect_stderr("Kernel _Z6sampleyPi, ")
+        .expect_stderr("32 threads read uninitialized memory");
+}
+
+#[test]
 fn what_is_not_looked_for_is_not_found() {
     run(&["--check=memory"], "race").expect_code(0);
     run(&["--check=race"], "uninitialized").expect_code(0);

@@ -257,10 +257,9 @@ impl Block {
         if block.state.shared.len != bytes {
             block.state.shared = Shared::new(bytes);
         }
-        block.state.watch = kernel
-            .checks
-            .any()
-            .then(|| Box::new(Watch::new(kernel.checks, bytes, shape.warps() as usize)));
+        let warps = shape.warps() as usize;
+        let watch = || Watch::new(kernel.checks, index, bytes, warps, shape.traffic.clone());
+        block.state.watch = kernel.checks.any().then(watch).map(Box::new);
         let entry = kernel.code.functions[0].entry;
         block
             .warps
@@ -358,8 +357,11 @@ impl Block {
             findings.found(Finding {
                 place: place(raw.at),
                 mistake: match raw.other {
-                    Some((other, _)) => Mistake::Race {
-                        other: Box::new(place(other)),
+                    Some((other, _, block)) => Mistake::Race {
+                        other: Box::new(Place {
+                            block: shape.ctaid(block),
+                            ..place(other)
+                        }),
                         access: raw.other_access(),
                     },
                     None => Mistake::Uninitialized,
@@ -375,7 +377,8 @@ impl Block {
     }
 
     /// Gives what can be used again back to the worker.
-    pub fn recycle(self: Box<Self>, arena: &mut Arena) {
+    pub fn recycle(mut self: Box<Self>, arena: &mut Arena) {
+        self.state.watch = None;
         if arena.blocks.is_empty() && self.state.shared.len <= KEEP {
             arena.blocks.push(self);
         }

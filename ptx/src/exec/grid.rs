@@ -159,6 +159,7 @@ impl Engine {
         shape.grid_id = GRID_ID.fetch_add(1, Ordering::Relaxed);
         shape.workers = self.threads() as u32;
         shape.cooperative = launch.cooperative;
+        shape.traffic = (kernel.checks.races && u32::try_from(blocks).is_ok()).then(Arc::default);
         // SAFETY: the references are used by this thread and by pool threads that count themselves
         // in `helpers`; `finish` below waits for all of them and runs even if a block panics.
         let (kernel, space, params, abort, output, findings, images, heap) = unsafe {
@@ -210,6 +211,10 @@ impl Engine {
         let publish = (blocks > 1 && !self.threads.is_empty()).then_some(&*self.pool);
         ARENA.with_borrow_mut(|arena| work(&job, 0, arena, publish));
         drop(finish);
+        let left_out = job.shape.traffic.as_ref().map_or(0, |all| all.left_out());
+        if let (1.., Some(findings)) = (left_out, limits.findings) {
+            findings.left_out(kernel.name(), left_out);
+        }
         let fault = job.fault.lock().take();
         fault.map_or(Ok(()), |(_, fault)| Err(fault))
     }

@@ -85,6 +85,8 @@ pub(crate) struct LaunchShape {
     pub cooperative: bool,
     /// Which special registers the kernel reads.
     pub used: u32,
+    /// What its blocks do, if that is watched.
+    pub traffic: Option<std::sync::Arc<super::traffic::Traffic>>,
     /// `%tid` of each thread of each warp.
     tids: Vec<[[u32; LANES]; 3]>,
 }
@@ -121,6 +123,7 @@ impl LaunchShape {
             workers: 1,
             cooperative: false,
             used,
+            traffic: None,
             tids,
         }
     }

@@ -149,6 +149,9 @@ unsafe fn malloc_body<const AVX: bool>(cx: &mut Context<'_>, inst: &Inst, mask: 
         unsafe {
             let size = *cx.row::<u64>(inst.rows[1]).add(lane);
             let address = cx.heap.and_then(|heap| heap.allocate(cx.space, size));
+            if let (Some(address), Some(watch)) = (address, &cx.block.watch) {
+                watch.allocated(address, size);
+            }
             *cx.row::<u64>(inst.rows[0]).add(lane) = address.unwrap_or(0);
         }
     }

@@ -7,6 +7,7 @@ use super::context::Context;
 use super::fault::Trouble;
 use super::isa::handlers;
 use super::value::Value;
+use super::watch;
 use crate::image::{At, Channel, Fetch, Image, Shape, Texel, cube_face};
 use crate::numeric::{HALF, NEAREST, encode};
 use crate::parse::ast::Space;
@@ -121,7 +122,8 @@ pub(crate) enum Query {
     Order,
 }
 
-struct Memory<'a, 'b>(&'a mut Context<'b>);
+/// Memory as a lane reads it.
+struct Memory<'a, 'b>(&'a mut Context<'b>, usize);
 
 impl Fetch for Memory<'_, '_> {
     type Error = u64;
@@ -134,6 +136,7 @@ impl Fetch for Memory<'_, '_> {
             .space
             .locate(address, bytes.into(), &mut self.0.region);
         let host = host.filter(|_| aligned).ok_or(address)?;
+        (self.0).watch(watch::LOAD, Space::Global, self.1, address, bytes.into());
         let mut value = 0;
         for at in (0..bytes).step_by(unit as usize) {
             // SAFETY: `locate` vouches for all bytes; units are aligned.
@@ -232,12 +235,12 @@ unsafe fn sample_body<const AVX: bool>(cx: &mut Context<'_>, inst: &Inst, mask: 
             _ => 0.0,
         };
         let texel = match s.method {
-            Method::Gather(channel) => image.gather(&mut Memory(cx), at, layer, channel),
+            Method::Gather(channel) => image.gather(&mut Memory(cx, lane), at, layer, channel),
             _ if s.integer => {
                 let at = At::Integer(words.map(|word| word as i32));
-                image.sample(&mut Memory(cx), at, dimensions, layer, lod)
+                image.sample(&mut Memory(cx, lane), at, dimensions, layer, lod)
             }
-            _ => image.sample(&mut Memory(cx), At::Float(at), dimensions, layer, lod),
+            _ => image.sample(&mut Memory(cx, lane), At::Float(at), dimensions, layer, lod),
         };
         let bytes = image.texel_bytes();
         match texel {
@@ -391,6 +394,12 @@ unsafe fn surface_body<const AVX: bool>(cx: &mut Context<'_>, inst: &Inst, mask:
         if !address.is_multiple_of(u64::from(bytes)) {
             return misaligned(cx, lane, address, bytes.into(), access, Space::Global);
         }
+        let kind = match s.op {
+            SurfaceOp::Load => watch::LOAD,
+            SurfaceOp::Store | SurfaceOp::StoreFormatted => watch::STORE,
+            _ => watch::ATOMIC,
+        };
+        cx.watch(kind, Space::Global, lane, address, bytes.into());
         if s.op != SurfaceOp::Load {
             cx.space.set_written(address, bytes.into());
         }

@@ -1,32 +1,34 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Looks for mistakes that give no fault: reads of memory that was never written, and accesses of
-//! different threads to the same shared memory whose order nothing decides.
+//! different threads to the same memory whose order nothing decides.
 //!
 //! Kernels that are to be watched have an instruction more before each access, which this module
 //! executes; others run as ever.
 //!
-//! The order of accesses is that of *segments*: a warp's time between two points at which it meets
-//! others. Each warp knows up to which segment of each other warp everything has happened: barriers
-//! and atomic operations pass this knowledge on. An access conflicts with an earlier one that is
-//! not in a segment known to be over.
+//! What a warp knows to be over is in `knowledge`; an access conflicts with an earlier one that is
+//! not. `traffic` has the accesses of all blocks to global memory, this module those of one block
+//! to its shared memory.
 
 use super::access::flags;
 use super::code::{Flow, Inst, LANES};
 use super::context::Context;
 use super::fault::Place;
 use super::isa::handlers;
+use super::knowledge::{Access, History, Known};
+use super::traffic::Traffic;
 use super::window;
 use crate::parse::ast::Space;
 use core::fmt;
 use std::collections::HashMap;
+use std::sync::Arc;
 
 /// What to look for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Checks {
     /// Reads of global and shared memory that was never written.
     pub uninitialized: bool,
-    /// Accesses of several threads to the same shared memory, one of them a write, without a
-    /// barrier between them.
+    /// Accesses of several threads to the same shared or global memory, one of them a write, whose
+    /// order no barrier and no atomic operation decides.
     pub races: bool,
 }
 
@@ -91,11 +93,12 @@ impl fmt::Display for Finding {
             Mistake::Uninitialized => f.write_str("reads memory that was never written")?,
             Mistake::Race { other, access } => {
                 let [x, y, z] = other.thread;
-                write!(
-                    f,
-                    "races with the {access} by thread ({x},{y},{z}) at PTX line {}",
-                    other.line
-                )?;
+                write!(f, "races with the {access} by thread ({x},{y},{z}) ")?;
+                if other.block != place.block {
+                    let [x, y, z] = other.block;
+                    write!(f, "of block ({x},{y},{z}) ")?;
+                }
+                write!(f, "at PTX line {}", other.line)?;
                 if let Some(source) = &other.source {
                     write!(f, " ({source})")?;
                 }
@@ -115,6 +118,12 @@ impl fmt::Display for Finding {
 pub trait Findings: Sync {
     /// Takes a finding. The threads that run a launch call this at the same time.
     fn found(&self, finding: Finding);
+
+    /// A kernel accessed more memory than races can be looked for in; so many accesses were not
+    /// looked at.
+    fn left_out(&self, kernel: &str, accesses: u64) {
+        let _ = (kernel, accesses);
+    }
 }
 
 impl fmt::Debug for dyn Findings + '_ {
@@ -147,8 +156,8 @@ pub(crate) fn aux(space: Space, kind: u64, bytes: u64) -> u64 {
 #[derive(Debug, Clone)]
 pub(crate) struct Raw {
     pub at: Thread,
-    /// The other access of a race.
-    pub other: Option<(Thread, u64)>,
+    /// The other access of a race, and its block.
+    pub other: Option<(Thread, u64, u64)>,
     pub threads: u32,
     pub kind: u64,
     pub size: u32,
@@ -162,7 +171,7 @@ impl Raw {
     }
 
     pub fn other_access(&self) -> &'static str {
-        name(self.other.map_or(0, |(_, kind)| kind))
+        name(self.other.map_or(0, |(_, kind, _)| kind))
     }
 }
 
@@ -174,32 +183,11 @@ pub(crate) struct Thread {
     pub pc: u32,
 }
 
-/// An access that happened. Segments begin at 1: with 0, there was none.
-#[derive(Debug, Clone, Copy, Default)]
-struct Access {
-    by: Thread,
-    segment: u32,
-    kind: u64,
-}
-
 /// What is known of a byte of shared memory.
 #[derive(Debug, Clone, Copy, Default)]
 struct Cell {
     written: bool,
-    /// The last plain one, and the last that orders.
-    writes: [Access; 2],
-    /// The last ones by two different threads.
-    reads: [Access; 2],
-}
-
-/// Up to which segment of each warp everything has happened.
-type Known = Vec<u32>;
-
-fn join(to: &mut Known, from: &Known) {
-    to.resize(to.len().max(from.len()), 0);
-    for (to, &from) in to.iter_mut().zip(from) {
-        *to = (*to).max(from);
-    }
+    history: History,
 }
 
 /// What those who arrived at a barrier know, and who waits for it.
@@ -214,23 +202,37 @@ struct Meeting {
 pub(crate) struct Watch {
     pub found: Vec<Raw>,
     checks: Checks,
+    block: u32,
     cells: Vec<Cell>,
     /// The segment of each warp.
     now: Vec<u32>,
     known: Vec<Known>,
     barriers: Vec<Meeting>,
-    /// What atomic operations on an address pass on.
+    /// What atomic operations on an address in shared memory pass on.
     places: HashMap<u64, Known>,
+    /// Set if races are looked for.
+    traffic: Option<Arc<Traffic>>,
+    /// Places in global memory that each warp is about to look at.
+    looks: Vec<Vec<u64>>,
 }
 
 impl Watch {
-    pub fn new(checks: Checks, shared: usize, warps: usize) -> Watch {
+    pub fn new(
+        checks: Checks,
+        block: u64,
+        shared: usize,
+        warps: usize,
+        traffic: Option<Arc<Traffic>>,
+    ) -> Watch {
         Watch {
             checks,
+            block: block as u32,
             cells: vec![Cell::default(); shared],
             now: vec![1; warps],
-            known: vec![vec![0; warps]; warps],
+            known: vec![Known::new(warps); warps],
             barriers: vec![Meeting::default(); super::block::BARRIERS],
+            traffic,
+            looks: vec![Vec::new(); warps],
             ..Watch::default()
         }
     }
@@ -238,7 +240,7 @@ impl Watch {
     /// What a warp knows, itself included.
     fn knowledge(&self, warp: u32) -> Known {
         let mut known = self.known.get(warp as usize).cloned().unwrap_or_default();
-        if let Some(own) = known.get_mut(warp as usize) {
+        if let Some(own) = known.own.get_mut(warp as usize) {
             *own = self.segment(warp);
         }
         known
@@ -246,6 +248,10 @@ impl Watch {
 
     fn segment(&self, warp: u32) -> u32 {
         self.now.get(warp as usize).copied().unwrap_or(1)
+    }
+
+    fn time(&self) -> u32 {
+        self.traffic.as_ref().map_or(0, |traffic| traffic.now())
     }
 
     /// The lanes of a warp met.
@@ -257,9 +263,10 @@ impl Watch {
 
     /// Lanes of a warp arrive at a barrier, and wait there or not.
     pub fn arrive(&mut self, barrier: u32, warp: u32, waits: bool) {
-        let known = self.knowledge(warp);
+        self.learn(warp);
+        let (known, time) = (self.knowledge(warp), self.time());
         if let Some(meeting) = self.barriers.get_mut(barrier as usize) {
-            join(&mut meeting.known, &known);
+            meeting.known.join(&known, time);
             if waits {
                 meeting.waiting.push(warp);
             }
@@ -269,42 +276,67 @@ impl Watch {
 
     /// All have arrived.
     pub fn complete(&mut self, barrier: u32) {
+        let time = self.time();
         let Some(meeting) = self.barriers.get_mut(barrier as usize) else {
             return;
         };
         let meeting = core::mem::take(meeting);
         for warp in meeting.waiting {
             if let Some(known) = self.known.get_mut(warp as usize) {
-                join(known, &meeting.known);
+                known.join(&meeting.known, time);
             }
         }
     }
 
-    /// An atomic operation: what was known at its place is known to the warp, and the other way.
-    fn exchange(&mut self, warp: u32, address: u64) {
+    /// An access that orders. In shared memory, what was known at its place is known to the warp,
+    /// and the other way. In global memory, other blocks run at the same time: a warp tells what it
+    /// knows before it writes, and learns what others knew when it has read.
+    fn exchange(&mut self, warp: u32, kind: u64, shared: bool, address: u64) {
         let mine = self.knowledge(warp);
-        let place = self.places.entry(address).or_default();
-        join(place, &mine);
-        if let Some(known) = self.known.get_mut(warp as usize) {
-            join(known, place);
+        if shared {
+            let time = self.time();
+            let place = self.places.entry(address).or_default();
+            place.join(&mine, time);
+            if let Some(known) = self.known.get_mut(warp as usize) {
+                known.join(place, time);
+            }
+        } else if let Some(traffic) = &self.traffic {
+            if kind & STORE != 0 {
+                traffic.tell(&mine, self.block, address);
+            }
+            if kind & LOAD != 0
+                && let Some(looks) = self.looks.get_mut(warp as usize)
+            {
+                looks.push(address);
+            }
         }
         self.meet(warp);
     }
 
-    /// Whether an access surely happened before what the thread does now.
-    fn is_over(&self, access: &Access, by: Thread) -> bool {
-        let then = access.by;
-        if access.segment == 0 || (then.warp, then.lane) == (by.warp, by.lane) {
-            return true;
+    /// What a warp was about to read when it was last here, it has read.
+    fn learn(&mut self, warp: u32) {
+        let (Some(traffic), Some(looks)) = (&self.traffic, self.looks.get_mut(warp as usize))
+        else {
+            return;
+        };
+        let Some(known) = self.known.get_mut(warp as usize) else {
+            return;
+        };
+        for address in looks.drain(..) {
+            traffic.learn(known, self.block, address);
         }
-        if then.warp == by.warp {
-            // Lanes that execute an instruction together do so at one time.
-            return access.segment < self.segment(by.warp) || then.pc == by.pc;
+    }
+
+    fn access(&self, by: Thread, kind: u64) -> Access {
+        Access {
+            block: self.block,
+            time: self.time(),
+            segment: self.segment(by.warp),
+            pc: by.pc,
+            warp: by.warp as u8,
+            lane: by.lane as u8,
+            kind: kind as u8,
         }
-        let known = self.known.get(by.warp as usize);
-        known
-            .and_then(|known| known.get(then.warp as usize))
-            .is_some_and(|&over| access.segment <= over)
     }
 
     /// A thread accesses shared memory: the access that it races with, and whether it reads what
@@ -317,38 +349,29 @@ impl Watch {
         len: usize,
     ) -> (Option<Access>, bool) {
         let (mut race, mut unwritten) = (None, false);
-        let segment = self.segment(by.warp);
-        for byte in at..at + len {
-            let Some(cell) = self.cells.get(byte).copied() else {
-                break;
-            };
+        let this = self.access(by, kind);
+        let known = self.known.get(by.warp as usize);
+        for cell in self.cells.iter_mut().skip(at).take(len) {
             unwritten |= kind & LOAD != 0 && !cell.written;
-            if self.checks.races && race.is_none() {
-                let both_atomic = |other: &Access| kind & other.kind & ORDERED != 0;
-                let conflicts = |other: &Access| !both_atomic(other) && !self.is_over(other, by);
-                race = cell
-                    .writes
-                    .into_iter()
-                    .chain(cell.reads.into_iter().filter(|_| kind & STORE != 0))
-                    .find(conflicts);
-            }
-            let Some(cell) = self.cells.get_mut(byte) else {
-                break;
-            };
-            let this = Access { by, segment, kind };
-            if kind & STORE == 0 {
-                let [first, second] = &mut cell.reads;
-                let same = |other: &Access| (other.by.warp, other.by.lane) == (by.warp, by.lane);
-                if !same(first) {
-                    *second = *first;
-                }
-                *first = this;
-            } else {
-                cell.writes[usize::from(kind & ORDERED != 0)] = this;
-                cell.written = true;
+            cell.written |= kind & STORE != 0;
+            if let Some(known) = known.filter(|_| self.checks.races) {
+                race = race.or(cell.history.add(this, known, false));
             }
         }
         (race, unwritten)
+    }
+
+    /// A thread accesses global memory: the access that it races with.
+    fn access_global(&self, by: Thread, kind: u64, address: u64, len: u64) -> Option<Access> {
+        let (traffic, known) = (self.traffic.as_ref()?, self.known.get(by.warp as usize)?);
+        traffic.access(self.access(by, kind), known, address, len)
+    }
+
+    /// Memory was allocated, which may have been somebody else's before.
+    pub fn allocated(&self, address: u64, len: u64) {
+        if let Some(traffic) = &self.traffic {
+            traffic.forget(address, len);
+        }
     }
 }
 
@@ -376,11 +399,23 @@ impl Attempt {
         }
     }
 
+    fn is_shared(&self) -> bool {
+        matches!(self.shared_offset(), Ok(Some(_)))
+    }
+
     /// Takes note of the access, and adds what is wrong with it to what was found: a read of what
     /// was never written first, a race second. Accesses that will fault are left to the instruction.
     fn look(&self, cx: &mut Context<'_>, watch: &mut Watch, found: &mut [Option<Raw>; 2]) {
         let Ok(shared_offset) = self.shared_offset() else {
             return;
+        };
+        let raw = |other: &Access| {
+            let by = Thread {
+                warp: other.warp.into(),
+                lane: other.lane.into(),
+                pc: other.pc,
+            };
+            (by, u64::from(other.kind), u64::from(other.block))
         };
         let mut note = |which: usize, other| match &mut found[which] {
             Some(raw) => raw.threads += 1,
@@ -403,15 +438,20 @@ impl Attempt {
             let (race, new) =
                 watch.access_shared(self.by, self.kind, offset as usize, self.bytes as usize);
             if let Some(other) = race {
-                note(1, Some((other.by, other.kind)));
+                note(1, Some(raw(&other)));
             }
             if new && watch.checks.uninitialized {
                 note(0, None);
             }
-        } else if watch.checks.uninitialized {
-            if cx.locate(Space::Global, self.address, self.bytes).is_none() {
-                return;
-            }
+            return;
+        }
+        if cx.locate(Space::Global, self.address, self.bytes).is_none() {
+            return;
+        }
+        if let Some(other) = watch.access_global(self.by, self.kind, self.address, self.bytes) {
+            note(1, Some(raw(&other)));
+        }
+        if watch.checks.uninitialized {
             if self.kind & LOAD != 0 && cx.space.unwritten(self.address, self.bytes).is_some() {
                 note(0, None);
             }
@@ -449,10 +489,11 @@ impl Context<'_> {
             bytes,
         };
         let mut found = [None, None];
+        watch.learn(self.warp);
         attempt.look(self, &mut watch, &mut found);
         watch.found.extend(found.into_iter().flatten());
         if kind & ORDERED != 0 && watch.checks.races {
-            watch.exchange(self.warp, address);
+            watch.exchange(self.warp, kind, attempt.is_shared(), address);
         }
         self.block.watch = Some(watch);
     }
@@ -468,6 +509,7 @@ unsafe fn watch_body<const AVX: bool>(cx: &mut Context<'_>, inst: &Inst, mask: u
     let wide = inst.rows[1] == inst.rows[0];
     let mut found = [None, None];
     let mut exchanged = None;
+    watch.learn(cx.warp);
     for lane in (0..LANES).filter(|lane| mask & (1 << lane) != 0) {
         // SAFETY: the lowering stage checked the width of the row: double words if it is there
         // twice.
@@ -491,7 +533,7 @@ unsafe fn watch_body<const AVX: bool>(cx: &mut Context<'_>, inst: &Inst, mask: u
         };
         attempt.look(cx, &mut watch, &mut found);
         if kind & ORDERED != 0 && watch.checks.races && exchanged != Some(attempt.address) {
-            watch.exchange(cx.warp, attempt.address);
+            watch.exchange(cx.warp, kind, attempt.is_shared(), attempt.address);
             exchanged = Some(attempt.address);
         }
     }

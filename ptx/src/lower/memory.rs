@@ -667,6 +667,8 @@ pub(crate) fn cp(b: &mut Builder<'_>, form: &Form, operands: &[Operand]) -> Resu
     if !matches!(size, 4 | 8 | 16) {
         return Err(Refusal::invalid("a size other than 4, 8 and 16"));
     }
+    // Otherwise the source may be read in part, or not at all.
+    let whole = operands.len() == 3;
     let have = match b.declared_width(&have) {
         // The source is ignored where the predicate holds.
         Some(Width::Predicate) => {
@@ -698,6 +700,9 @@ pub(crate) fn cp(b: &mut Builder<'_>, form: &Form, operands: &[Operand]) -> Resu
     let (Ok(high), Ok(low)) = (i32::try_from(to_offset), i32::try_from(from_offset)) else {
         return Err(Refusal::Unsupported);
     };
+    if whole {
+        b.watch(Space::Global, watch::LOAD, (from, true, from_offset), size);
+    }
     b.watch(Space::Shared, watch::STORE, (to, true, to_offset), size);
     let imm = i64::from(high) << 32 | i64::from(low as u32);
     let run = frame::copy_to_shared(b.lanes);

@@ -144,6 +144,12 @@ fn counted(n: u64, one: &str, many: &str) -> String {
 }
 
 impl Findings for Checker {
+    fn left_out(&self, kernel: &str, accesses: u64) {
+        vcuda_transport::say!(
+            "check: kernel {kernel} accesses more global memory than races can be looked for in; {accesses} accesses were not looked at."
+        );
+    }
+
     fn found(&self, finding: Finding) {
         let mut state = self.state.lock();
         let threads = u64::from(finding.threads);

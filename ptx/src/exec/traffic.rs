@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! What the blocks of a launch do with global memory, in kernels that are watched for races.
+
+use super::knowledge::{Access, History, Known, Others};
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use parking_lot::Mutex;
+use std::collections::HashMap;
+
+/// Bytes of a page.
+const PAGE: u64 = 256;
+/// Bytes that share a history, in pages whose accesses are all as long and as aligned.
+const WORD: u64 = 4;
+/// Histories that are kept, about a gigabyte; memory beyond is not watched.
+const LIMIT: u64 = (1 << 30) / size_of::<History>() as u64;
+/// Locks.
+const SHARDS: usize = 64;
+
+/// The histories of a page: one for each word, or one for each byte.
+#[derive(Debug)]
+struct Page(Vec<History>);
+
+impl Page {
+    fn unit(&self) -> u64 {
+        PAGE / self.0.len() as u64
+    }
+
+    /// Gives each byte a history of its own.
+    fn refine(&mut self) {
+        self.0 = self.0.iter().flat_map(|&h| [h; WORD as usize]).collect();
+    }
+}
+
+/// What is known of a launch while it runs.
+#[derive(Debug)]
+pub(crate) struct Traffic {
+    /// Goes on whenever a warp tells others what it knows.
+    clock: AtomicU32,
+    pages: [Mutex<HashMap<u64, Page>>; SHARDS],
+    histories: AtomicU64,
+    left_out: AtomicU64,
+    /// What atomic operations on an address pass on.
+    places: Mutex<HashMap<u64, Others>>,
+}
+
+impl Default for Traffic {
+    fn default() -> Traffic {
+        Traffic {
+            clock: AtomicU32::new(1),
+            pages: core::array::from_fn(|_| Mutex::default()),
+            histories: AtomicU64::new(0),
+            left_out: AtomicU64::new(0),
+            places: Mutex::default(),
+        }
+    }
+}
+
+impl Traffic {
+    pub fn now(&self) -> u32 {
+        self.clock.load(Ordering::Relaxed)
+    }
+
+    /// Accesses that could not be watched because there were too many places.
+    pub fn left_out(&self) -> u64 {
+        self.left_out.load(Ordering::Relaxed)
+    }
+
+    fn shard(&self, page: u64) -> &Mutex<HashMap<u64, Page>> {
+        &self.pages[(page / PAGE) as usize % SHARDS]
+    }
+
+    /// Room for so many histories more.
+    fn room(&self, histories: u64) -> bool {
+        let before = self.histories.fetch_add(histories, Ordering::Relaxed);
+        let room = before + histories <= LIMIT;
+        if !room {
+            self.histories.fetch_sub(histories, Ordering::Relaxed);
+            self.left_out.fetch_add(1, Ordering::Relaxed);
+        }
+        room
+    }
+
+    /// A thread accesses some bytes: the access that it races with.
+    pub fn access(&self, this: Access, known: &Known, address: u64, len: u64) -> Option<Access> {
+        let mut race = None;
+        let mut at = address;
+        while at < address.saturating_add(len) {
+            let page = at & !(PAGE - 1);
+            let end = (address + len).min(page.saturating_add(PAGE));
+            let mut pages = self.shard(page).lock();
+            if !pages.contains_key(&page) && self.room(PAGE / WORD) {
+                let page_of_words = Page(vec![History::default(); (PAGE / WORD) as usize]);
+                pages.insert(page, page_of_words);
+            }
+            if let Some(histories) = pages.get_mut(&page) {
+                let words = at.is_multiple_of(WORD) && end.is_multiple_of(WORD);
+                if !words && histories.unit() == WORD && self.room(PAGE - PAGE / WORD) {
+                    histories.refine();
+                }
+                let unit = histories.unit();
+                let (first, last) = ((at - page) / unit, (end - page).div_ceil(unit));
+                // Where there is no room for bytes, neighbours would seem to meet.
+                if words || unit == 1 {
+                    // A loop around a compare-and-swap begins with a plain load.
+                    for history in &mut histories.0[first as usize..last as usize] {
+                        race = history.add(this, known, true).or(race);
+                    }
+                }
+            }
+            at = end;
+        }
+        race
+    }
+
+    /// Memory is somebody else's from now on.
+    pub fn forget(&self, address: u64, len: u64) {
+        let first = address & !(PAGE - 1);
+        let pages = (first..address.saturating_add(len)).step_by(PAGE as usize);
+        for page in pages {
+            self.shard(page).lock().remove(&page);
+        }
+    }
+
+    /// A warp of a block is about to change what others may look at: it tells what it knows.
+    pub fn tell(&self, known: &Known, block: u32, address: u64) {
+        let mut places = self.places.lock();
+        let now = self.clock.fetch_add(1, Ordering::Relaxed);
+        known.tell(block, places.entry(address).or_default(), now);
+    }
+
+    /// A warp of a block has looked at such a place.
+    pub fn learn(&self, known: &mut Known, block: u32, address: u64) {
+        if let Some(place) = self.places.lock().get(&address) {
+            known.learn(block, place, self.now());
+        }
+    }
+}
