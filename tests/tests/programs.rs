@@ -26,11 +26,11 @@ macro_rules! programs {
 
 programs! {
     abi_10 abi_11 abi_12 async_allocation async_copies barrier_objects big_copy concurrent_waits constructor_calls
-    cooperative_grid cross_thread_sync device_functions device_limits device_malloc device_printf device_query
+    cooperative_grid cross_thread_sync device_functions device_launch device_limits device_malloc device_printf device_query
     double_precision driver_api driver_arrays driver_dlopen driver_edges driver_kernels dynamic_shared errors
     exit_without_cleanup float_functions fork_before_cuda fork_program half_atomics half_precision histogram_atomics
     host_functions host_functions_meet indirect_calls integer_functions invalid_driver_handles invalid_handles
-    kernel_parameters lane_locks large_sizes launch_api managed managed_variable mandelbrot many_launches matmul_tiled
+    kernel_parameters lane_locks large_sizes launch_api machine_code_only managed managed_variable mandelbrot many_launches matmul_tiled
     memcpy_2d_3d memset_kinds mistakes nbody never_ends newer_architecture occupancy per_thread_stream pinned_memory
     reduction_shuffle registered_memory runtime_and_driver seed simd_video special_registers stencil sticky_errors
     streams_events surfaces symbols tensor_cores texture_descriptions textures threads_streams two_modules unsupported_api
@@ -134,13 +134,61 @@ fn a_function_that_is_not_implemented_names_itself_once() {
     );
 }
 
-#[test]
-fn an_instruction_that_is_not_supported_is_named_with_its_kernel() {
+/// Runs a kernel of `unsupported_instruction` on a device of a compute capability.
+fn refused(kernel: &str, capability: &str, instruction: &str) {
     let result = Run::vcuda(["run"])
         .arg(program("unsupported_instruction"))
+        .arg(kernel)
+        .env("VCUDA_CPU_COMPUTE_CAPABILITY", capability)
         .run();
     result
         .expect_pass("unsupported_instruction")
-        .expect_stderr("mma.sp")
-        .expect_stderr("sparse_product");
+        .expect_stderr(&format!(
+            "{kernel}Pj: unsupported instruction `{instruction}"
+        ))
+        .expect_stderr(": PTX line ");
+}
+
+#[test]
+fn an_instruction_that_is_not_supported_is_named_with_its_kernel() {
+    refused("multisample", "8.6", "tex.2dms.v4.u32.s32");
+}
+
+#[test]
+fn matrix_products_of_four_warps_are_refused() {
+    refused("warpgroup", "9.0", "wgmma.fence.sync.aligned");
+}
+
+#[test]
+fn matrix_products_with_memory_of_their_own_are_refused() {
+    refused("tensor_memory", "10.0", "tcgen05.alloc");
+}
+
+#[test]
+fn copies_of_tensors_are_refused() {
+    refused("tensor_copy", "9.0", "cp.async.bulk.tensor.2d");
+}
+
+#[test]
+fn clusters_of_blocks_are_refused() {
+    refused("cluster", "9.0", "barrier.cluster.arrive");
+}
+
+#[test]
+fn machine_code_alone_is_refused_with_what_to_compile_with() {
+    let result = Run::vcuda(["run"]).arg(program("machine_code_only")).run();
+    result
+        .expect_pass("machine_code_only")
+        .expect_stderr("holds SASS for sm_86")
+        .expect_stderr("-gencode arch=compute_80,code=compute_80");
+}
+
+#[test]
+fn kernels_that_launch_kernels_are_refused() {
+    let result = Run::vcuda(["run"]).arg(program("device_launch")).run();
+    result
+        .expect_pass("device_launch")
+        .expect_stderr("compiled with nvcc -rdc=true")
+        .expect_stderr("in launches: ")
+        .expect_stderr("__cudaCDP2LaunchDeviceV2");
 }

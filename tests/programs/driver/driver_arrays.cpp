@@ -82,12 +82,10 @@ int main() {
     CU(cuSurfObjectCreate(&surface, &resource));
     CUDA_RESOURCE_DESC made_of = {};
     CUDA_TEXTURE_DESC read_as = {};
-    CUDA_RESOURCE_VIEW_DESC view;
     CU(cuTexObjectGetResourceDesc(&made_of, texture));
     REQUIRE(made_of.resType == CU_RESOURCE_TYPE_ARRAY && made_of.res.array.hArray == from && made_of.flags == 0);
     CU(cuTexObjectGetTextureDesc(&read_as, texture));
     REQUIRE(memcmp(&read_as, &reading, sizeof reading) == 0);
-    EXPECT(cuTexObjectGetResourceViewDesc(&view, texture), CUDA_ERROR_INVALID_VALUE);
     CU(cuSurfObjectGetResourceDesc(&made_of, surface));
     REQUIRE(made_of.resType == CU_RESOURCE_TYPE_ARRAY && made_of.res.array.hArray == to);
     unsigned width = w;

@@ -117,10 +117,16 @@ fn no_ptx(image: &Image, compute_capability: u32) -> ModuleInfo {
         .iter()
         .map(|entry| format!("{} for {}", entry.kind, entry.arch))
         .collect();
-    let held = match held.as_slice() {
-        [] => "nothing".to_owned(),
-        all => all.join(", "),
-    };
+    if held.is_empty() {
+        return failure(
+            status::NO_BINARY_FOR_GPU,
+            "The module holds nothing: its parts, compiled with nvcc -rdc=true, are to be linked \
+             when it is loaded, as kernels that launch kernels need. The CPU device does not link; \
+             compile without -rdc=true."
+                .to_owned(),
+        );
+    }
+    let held = held.join(", ");
     let too_new = image
         .entries()
         .iter()
