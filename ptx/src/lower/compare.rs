@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! `setp`, `set`, `selp`, `slct`, `mov`, and bit operations of three operands.
+//! `setp`, `set`, `selp`, `slct`, `testp` and `mov`.
 
 use super::Refusal;
 use super::builder::Builder;
@@ -43,48 +43,6 @@ ops! {
     WidenHalf(u16) -> f32 = |a| decode_half(a);
     WidenHalfFlushed(u16) -> f32 = |a| decode_half(if a & 0x7c00 == 0 { a & 0x8000 } else { a });
     WidenBfloat(u16) -> f32 = |a| decode_bfloat(a);
-    Prmt(u32, u32, u32) -> u32 = |a, b, c| prmt(a, b, [c, c >> 4, c >> 8, c >> 12]);
-    PrmtF4e(u32, u32, u32) -> u32 = |a, b, c| prmt(a, b, [c & 3, (c & 3) + 1, (c & 3) + 2, (c & 3) + 3]);
-    PrmtB4e(u32, u32, u32) -> u32 = |a, b, c| {
-        let c = c & 3;
-        prmt(a, b, [c, c.wrapping_sub(1) & 7, c.wrapping_sub(2) & 7, c.wrapping_sub(3) & 7])
-    };
-    PrmtRc8(u32, u32, u32) -> u32 = |a, b, c| prmt(a, b, [c & 3; 4]);
-    PrmtEcl(u32, u32, u32) -> u32 = |a, b, c| prmt(a, b, [0u32, 1, 2, 3].map(|i| i.max(c & 3)));
-    PrmtEcr(u32, u32, u32) -> u32 = |a, b, c| prmt(a, b, [0u32, 1, 2, 3].map(|i| i.min(c & 3)));
-    PrmtRc16(u32, u32, u32) -> u32 = |a, b, c| {
-        let c = (c & 1) * 2;
-        prmt(a, b, [c, c + 1, c, c + 1])
-    };
-    Bfi32(u32, u32, u32) -> u32 = |a, b, c| bfi(u64::from(a), u64::from(b), c & 0xff, c >> 8 & 0xff, 32) as u32;
-    Bfi64(u64, u64, u32) -> u64 = |a, b, c| bfi(a, b, c & 0xff, c >> 8 & 0xff, 64);
-}
-
-/// Bytes of `b:a` chosen by the low four bits of each selector; bit 3 replicates the sign.
-#[inline(always)]
-fn prmt(a: u32, b: u32, selectors: [u32; 4]) -> u32 {
-    let bytes = u64::from(b) << 32 | u64::from(a);
-    let mut result = 0;
-    for (i, selector) in selectors.into_iter().enumerate() {
-        let byte = (bytes >> ((selector & 7) * 8)) as u8;
-        let byte = if selector & 8 != 0 {
-            ((byte as i8) >> 7) as u8
-        } else {
-            byte
-        };
-        result |= u32::from(byte) << (i * 8);
-    }
-    result
-}
-
-/// `bfi`: the low `len` bits of `a` replace bits of `b` from `pos`.
-#[inline(always)]
-fn bfi(a: u64, b: u64, pos: u32, len: u32, bits: u32) -> u64 {
-    if pos >= bits || len == 0 {
-        return b;
-    }
-    let field = if len >= 64 { u64::MAX } else { (1 << len) - 1 } << pos;
-    b & !field | a << pos & field
 }
 
 /// Whether `setp` swaps its operands to use a test the other way round.
@@ -474,98 +432,6 @@ fn unpack(
             Ok(())
         }
         _ => Err(Refusal::invalid("a vector that does not fit the type")),
-    }
-}
-
-pub(crate) fn lop3(b: &mut Builder<'_>, form: &Form, operands: &[Operand]) -> Result<(), Refusal> {
-    if form.modifiers != 0 {
-        return super::rare::lop3_and_test(b, form, operands);
-    }
-    let [d, x, y, z, Operand::Int(table)] = operands else {
-        return Err(Refusal::Unsupported);
-    };
-    if form.types[..] != [B32] || *table > 255 {
-        return Err(Refusal::Unsupported);
-    }
-    let [x, y, z] = [
-        b.source(x, Width::Word)?,
-        b.source(y, Width::Word)?,
-        b.source(z, Width::Word)?,
-    ];
-    let d = b.destination(d, Width::Word)?;
-    let run = lanes::lop3(b.lanes);
-    b.emit(run, &[d, x, y, z], &[0], 0, *table);
-    Ok(())
-}
-
-pub(crate) fn prmt_(b: &mut Builder<'_>, form: &Form, operands: &[Operand]) -> Result<(), Refusal> {
-    use Modifier::*;
-    let [d, x, y, z] = operands else {
-        return Err(Refusal::invalid("another number of operands"));
-    };
-    match () {
-        () if form.has(F4e) => b.rare3::<PrmtF4e>(d, x, y, z),
-        () if form.has(B4e) => b.rare3::<PrmtB4e>(d, x, y, z),
-        () if form.has(Rc8) => b.rare3::<PrmtRc8>(d, x, y, z),
-        () if form.has(Ecl) => b.rare3::<PrmtEcl>(d, x, y, z),
-        () if form.has(Ecr) => b.rare3::<PrmtEcr>(d, x, y, z),
-        () if form.has(Rc16) => b.rare3::<PrmtRc16>(d, x, y, z),
-        () => b.op3::<Prmt>(d, x, y, z),
-    }
-}
-
-/// `bfi d, a, b, pos, len`: position and length are packed into one row.
-pub(crate) fn bfi_(b: &mut Builder<'_>, form: &Form, operands: &[Operand]) -> Result<(), Refusal> {
-    let [d, x, y, pos, len] = operands else {
-        return Err(Refusal::invalid("another number of operands"));
-    };
-    let ty = only_type(form)?;
-    let width = match ty {
-        B32 => Width::Word,
-        B64 => Width::Double,
-        _ => return Err(Refusal::Unsupported),
-    };
-    let packed = match (pos, len) {
-        (Operand::Int(pos), Operand::Int(len)) => b.constant(
-            Width::Word,
-            u64::from(place(width, *pos as u32, *len as u32)),
-        )?,
-        _ => {
-            let (pos, len) = (b.source(pos, Width::Word)?, b.source(len, Width::Word)?);
-            let packed = b.new_register(Width::Word)?;
-            let run = match width {
-                Width::Word => lanes::op2::<PackPlace>(b.lanes),
-                _ => lanes::op2::<PackPlace64>(b.lanes),
-            };
-            b.unguarded(|b| {
-                b.emit(run, &[packed, pos, len], &[0], 0, 0);
-            });
-            packed
-        }
-    };
-    let (x, y) = (b.source(x, width)?, b.source(y, width)?);
-    let d = b.destination(d, width)?;
-    let run = match width {
-        Width::Word => lanes::op3::<Bfi32>(b.lanes),
-        _ => lanes::op3::<Bfi64>(b.lanes),
-    };
-    b.emit(run, &[d, x, y, packed], &[0], 0, 0);
-    Ok(())
-}
-
-ops! {
-    PackPlace(u32, u32) -> u32 = |pos, len| place(Width::Word, pos, len);
-    PackPlace64(u32, u32) -> u32 = |pos, len| place(Width::Double, pos, len);
-}
-
-/// Position and length in one word. The hardware takes them modulo 256 for words, but not for
-/// double words.
-#[inline(always)]
-fn place(width: Width, pos: u32, len: u32) -> u32 {
-    if width == Width::Word {
-        pos & 0xff | (len & 0xff) << 8
-    } else {
-        pos.min(255) | len.min(255) << 8
     }
 }
 

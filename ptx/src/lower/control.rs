@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Branches, calls and returns.
 
-use super::builder::{Builder, Patch, PlaceOf};
+use super::builder::{Builder, Patch};
 use super::form::Form;
 use super::function::signature;
+use super::operand::PlaceOf;
 use super::scope::Binding;
 use super::{Refusal, memory, system};
 use crate::exec::code::{Row, Width};

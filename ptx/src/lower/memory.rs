@@ -2,10 +2,10 @@
 //! `ld`, `st`, `atom`, `red`, `cvta` and what else has to do with memory.
 
 use super::Refusal;
-use super::builder::{Builder, Patch, PlaceOf};
+use super::builder::{Builder, Patch};
 use super::form::{Form, Modifier, set};
+use super::operand::PlaceOf;
 use crate::exec::access::{self, flags};
-use crate::exec::atomic::{self, AtomicOp};
 use crate::exec::code::{Handler, Row, Width};
 use crate::exec::{Lanes, control, window};
 use crate::exec::{frame, value, watch};
@@ -445,120 +445,6 @@ pub(crate) fn store_frame(
     let run = handler(Kind::StoreFrame, ty, width, b.lanes)?;
     b.emit(run, &[a], &[], offset, flags::of(Space::Local, 1))
         .patch = patch;
-    Ok(())
-}
-
-/// `atom` and `red` (PTX ISA, "atom").
-pub(crate) fn atom(b: &mut Builder<'_>, form: &Form, operands: &[Operand]) -> Result<(), Refusal> {
-    use Modifier::*;
-    let ty = form.ty(0).ok_or(Refusal::Unsupported)?;
-    if form.types.len() != 1 {
-        return Err(Refusal::Unsupported);
-    }
-    let reduction = form.name == "red";
-    let discarded = Operand::Int(0);
-    let (d, rest) = if reduction {
-        (&discarded, operands)
-    } else {
-        operands.split_first().ok_or(Refusal::Unsupported)?
-    };
-    let (address, values) = rest
-        .split_first()
-        .ok_or(Refusal::invalid("an atomic operation without address"))?;
-    let operation = [Add, Min, Max, And, Or, Xor, Inc, Dec, Exch, Cas]
-        .into_iter()
-        .find(|m| form.has(*m));
-    let operation = operation.ok_or(Refusal::Unsupported)?;
-    let lanes = b.lanes;
-    macro_rules! pick {
-        ($($operation:pat, $types:pat => $op:ty;)*) => {
-            match (operation, ty) {
-                $(($operation, $types) => emit_atomic::<$op>(b, atomic::atomic::<$op>(lanes), form, d, address, values, reduction),)*
-                _ => Err(Refusal::Unsupported),
-            }
-        };
-    }
-    pick! {
-        Add, Type::U32 | Type::S32 => atomic::Add32;
-        Add, Type::U64 | Type::S64 => atomic::Add64;
-        Add, Type::F32 => atomic::AddF32;
-        Add, Type::F64 => atomic::AddF64;
-        Add, Type::F16 => atomic::Add16;
-        Add, Type::Bf16 => atomic::AddBf16;
-        Add, Type::F16x2 => atomic::Add16x2;
-        Add, Type::Bf16x2 => atomic::AddBf16x2;
-        Min, Type::U32 => atomic::MinU32;
-        Min, Type::S32 => atomic::MinS32;
-        Min, Type::U64 => atomic::MinU64;
-        Min, Type::S64 => atomic::MinS64;
-        Max, Type::U32 => atomic::MaxU32;
-        Max, Type::S32 => atomic::MaxS32;
-        Max, Type::U64 => atomic::MaxU64;
-        Max, Type::S64 => atomic::MaxS64;
-        And, Type::B32 => atomic::And32;
-        And, Type::B64 => atomic::And64;
-        Or, Type::B32 => atomic::Or32;
-        Or, Type::B64 => atomic::Or64;
-        Xor, Type::B32 => atomic::Xor32;
-        Xor, Type::B64 => atomic::Xor64;
-        Inc, Type::U32 => atomic::Inc32;
-        Dec, Type::U32 => atomic::Dec32;
-        Exch, Type::B32 => atomic::Exch32;
-        Exch, Type::B64 => atomic::Exch64;
-        Cas, Type::B16 => atomic::Cas16;
-        Cas, Type::B32 => atomic::Cas32;
-        Cas, Type::B64 => atomic::Cas64;
-    }
-}
-
-fn emit_atomic<O: AtomicOp>(
-    b: &mut Builder<'_>,
-    run: Handler,
-    form: &Form,
-    d: &Operand,
-    address: &Operand,
-    values: &[Operand],
-    reduction: bool,
-) -> Result<(), Refusal> {
-    let width = Width::of::<O::Value>();
-    let (row, offset) = match b.target(address)? {
-        Target::Row {
-            row,
-            wide: true,
-            offset,
-        } => (row, offset),
-        Target::Row {
-            row,
-            wide: false,
-            offset,
-        } => (b.widened(row)?, offset),
-        Target::Frame(_) | Target::Param(_) => {
-            return Err(Refusal::invalid("an atomic operation on local memory"));
-        }
-    };
-    let expected = if form.has(Modifier::Cas) { 2 } else { 1 };
-    if values.len() != expected {
-        return Err(Refusal::Unsupported);
-    }
-    let first = b.source(&values[0], width)?;
-    let second = match values.get(1) {
-        Some(value) => b.source(value, width)?,
-        None => first,
-    };
-    let d = if reduction {
-        b.new_register(width)?
-    } else {
-        b.destination(d, width)?
-    };
-    let bytes = size_of::<O::Value>() as u64;
-    b.watch(form.space(), watch::ATOMIC, (row, true, offset), bytes);
-    b.emit(
-        run,
-        &[d, row, first, second],
-        &[0],
-        offset,
-        flags::of(form.space(), 1),
-    );
     Ok(())
 }
 

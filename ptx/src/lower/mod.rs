@@ -8,6 +8,8 @@
 //! sequences that one handler can execute, and `allocate` gives registers their places.
 
 mod allocate;
+mod atomic;
+mod bits;
 mod builder;
 mod collective;
 mod compare;
@@ -23,6 +25,7 @@ mod integer;
 mod matrix;
 mod mbarrier;
 mod memory;
+mod operand;
 mod packed;
 mod rare;
 mod scope;

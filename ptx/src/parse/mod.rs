@@ -4,6 +4,7 @@
 pub mod ast;
 mod lexer;
 mod names;
+mod operands;
 mod parser;
 mod sources;
 mod variables;
