@@ -220,7 +220,7 @@ pub(crate) enum Detail {
     Product(super::product::Product),
     Fragment(super::fragment::Fragment),
     Sample(super::texture::Sample),
-    Surface(super::texture::Surface),
+    Surface(super::surface::Surface),
 }
 
 /// A kernel parameter, or a part of one, that a launch spreads over a row.

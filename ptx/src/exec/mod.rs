@@ -31,6 +31,7 @@ pub(crate) mod product;
 mod schedule;
 pub(crate) mod special;
 pub(crate) mod stack;
+pub(crate) mod surface;
 pub(crate) mod system;
 pub(crate) mod texture;
 mod traffic;

@@ -6,9 +6,8 @@ use super::Refusal;
 use super::builder::Builder;
 use super::form::{Form, Modifier};
 use crate::exec::code::{Detail, Row, Wide, Width};
-use crate::exec::texture::{
-    self, Geometry, Method, Outside, QUERIES, Query, Returned, Sample, Surface, SurfaceOp,
-};
+use crate::exec::surface::{self as surfaces, Outside, Surface, SurfaceOp};
+use crate::exec::texture::{self, Geometry, Method, QUERIES, Query, Returned, Sample};
 use crate::parse::ast::{Operand, Type};
 
 const COUNT: &str = "another number of operands";
@@ -224,7 +223,7 @@ pub(crate) fn surface(
         float: ty == Type::F32,
         outside,
     });
-    let run = texture::surface(b.lanes);
+    let run = surfaces::surface(b.lanes);
     b.emit_wide(
         run,
         &[],
