@@ -54,12 +54,17 @@ impl ViewDesc {
     /// The view that a texture object was made with. For one without a view, the CUDA manual has an
     /// error; NVIDIA's library returns none, and this one a view of no format.
     pub(crate) fn of(out: Out<ViewDesc>, object: u64) -> Result<()> {
-        out.present()?;
-        let view = arrays::texture_object(object)?.0.view;
-        out.set(ViewDesc {
-            view: view.unwrap_or_default(),
+        let of = |view| ViewDesc {
+            view,
             reserved: [0; 16],
-        })
+        };
+        match arrays::texture_object(object)?.0.view {
+            Some(view) => out.set(of(view)),
+            None => {
+                out.set_if_wanted(of(View::default()));
+                Ok(())
+            }
+        }
     }
 }
 
@@ -75,7 +80,8 @@ impl View {
         let size = match resource {
             Resource::Array(handle) => arrays::find(handle, false)?.size,
             Resource::Mipmapped(handle) => arrays::find(handle, true)?.size,
-            _ => return Err(error::INVALID_VALUE),
+            // Not in the manual, but so it is on a GPU: views of memory are ignored.
+            _ => return Ok(format),
         };
         let read = self.read_as()?;
         let same_size = self.size.map(|extent| extent as u64) == size;
@@ -88,22 +94,24 @@ impl View {
         }
         levels.truncate(last as usize + 1);
         levels.drain(..first as usize);
-        match shape {
-            TextureShape::Layered => {
-                let Range { first, last } = self.layers;
-                for level in levels {
-                    if first > last || last >= level.size[2] {
-                        return Err(error::INVALID_VALUE);
-                    }
-                    level.address += u64::from(first) * level.pitch.slice;
-                    level.size[2] = last - first + 1;
-                }
+        let Range { first, last } = self.layers;
+        let slices = match shape {
+            TextureShape::Layered => 1,
+            // Cubes are counted from a face on.
+            TextureShape::Cube => 6,
+            _ if self.layers.all_of_one() => return Ok(read),
+            _ => return Err(error::INVALID_VALUE),
+        };
+        for level in levels {
+            if first > last || last >= level.size[2] {
+                return Err(error::INVALID_VALUE);
             }
-            TextureShape::Cube if !self.layers.all_of_one() => {
-                return Err(unsupported("resource views of some cubes of an array"));
+            let there = (level.size[2] - first) / slices * slices;
+            if there == 0 {
+                return Err(error::INVALID_VALUE);
             }
-            _ if !self.layers.all_of_one() => return Err(error::INVALID_VALUE),
-            _ => {}
+            level.address += u64::from(first) * level.pitch.slice;
+            level.size[2] = there.min((last - first + 1).saturating_mul(slices));
         }
         Ok(read)
     }

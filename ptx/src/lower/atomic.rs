@@ -7,27 +7,92 @@ use super::form::{Form, Modifier};
 use super::memory::Target;
 use crate::exec::access::flags;
 use crate::exec::atomic::{self, AtomicOp};
-use crate::exec::code::{Handler, Width};
+use crate::exec::code::{Handler, Row, Width};
 use crate::exec::watch;
-use crate::parse::ast::{Operand, Type};
+use crate::parse::ast::{Operand, Space, Type};
 
 /// `atom` and `red` (PTX ISA, "atom").
 pub(crate) fn atom(b: &mut Builder<'_>, form: &Form, operands: &[Operand]) -> Result<(), Refusal> {
-    use Modifier::*;
-    let ty = form.ty(0).ok_or(Refusal::Unsupported)?;
-    if form.types.len() != 1 {
+    let &[ty] = &form.types[..] else {
         return Err(Refusal::Unsupported);
-    }
-    let reduction = form.name == "red";
-    let discarded = Operand::Int(0);
-    let (d, rest) = if reduction {
-        (&discarded, operands)
-    } else {
-        operands.split_first().ok_or(Refusal::Unsupported)?
+    };
+    let (d, rest) = match operands {
+        rest if form.name == "red" => (None, rest),
+        [d, rest @ ..] => (Some(d), rest),
+        [] => return Err(Refusal::invalid("an atomic operation without operands")),
     };
     let (address, values) = rest
         .split_first()
         .ok_or(Refusal::invalid("an atomic operation without address"))?;
+    let width = Builder::type_width(ty);
+    if form.elements() > 1 {
+        return vector(b, form, (ty, width), d, address, values);
+    }
+    let d = match d {
+        Some(d) => b.destination(d, width)?,
+        None => b.new_register(width)?,
+    };
+    one(b, form, ty, d, (address, 0), values)
+}
+
+/// Of a vector, each element is an atomic operation by itself (sm_90).
+fn vector(
+    b: &mut Builder<'_>,
+    form: &Form,
+    (ty, width): (Type, Width),
+    d: Option<&Operand>,
+    address: &Operand,
+    values: &[Operand],
+) -> Result<(), Refusal> {
+    use Type::{Bf16, Bf16x2, F16, F16x2, F32};
+    let elements = form.elements() as usize;
+    let known = matches!(
+        (ty, elements),
+        (F32 | F16x2 | Bf16x2, 2 | 4) | (F16 | Bf16, 2 | 4 | 8)
+    );
+    let places = matches!(form.space(), Space::Global | Space::Generic);
+    let [Operand::Vector(values)] = values else {
+        return Err(Refusal::Unsupported);
+    };
+    if !known || !places || !form.has(Modifier::Add) {
+        return Err(Refusal::Unsupported);
+    }
+    let values = b.list(values);
+    let results = match d {
+        Some(Operand::Vector(list)) => b.list(list),
+        Some(_) => &[],
+        None => values,
+    };
+    if (values.len(), results.len()) != (elements, elements) {
+        return Err(Refusal::invalid("another number of elements"));
+    }
+    // Results may be operands of elements that follow.
+    let mut rows = Vec::with_capacity(elements);
+    for (e, value) in values.iter().enumerate() {
+        let row = b.new_register(width)?;
+        let at = (address, e as i64 * ty.size() as i64);
+        one(b, form, ty, row, at, core::slice::from_ref(value))?;
+        rows.push(row);
+    }
+    if d.is_some() {
+        for (result, row) in results.iter().zip(rows) {
+            let result = b.destination(result, width)?;
+            b.copy(width, result, row)?;
+        }
+    }
+    Ok(())
+}
+
+/// One atomic operation, with its result in a row; the address has an offset.
+fn one(
+    b: &mut Builder<'_>,
+    form: &Form,
+    ty: Type,
+    d: Row,
+    address: (&Operand, i64),
+    values: &[Operand],
+) -> Result<(), Refusal> {
+    use Modifier::*;
     let operation = [Add, Min, Max, And, Or, Xor, Inc, Dec, Exch, Cas]
         .into_iter()
         .find(|m| form.has(*m));
@@ -36,7 +101,7 @@ pub(crate) fn atom(b: &mut Builder<'_>, form: &Form, operands: &[Operand]) -> Re
     macro_rules! pick {
         ($($operation:pat, $types:pat => $op:ty;)*) => {
             match (operation, ty) {
-                $(($operation, $types) => emit_atomic::<$op>(b, atomic::atomic::<$op>(lanes), form, d, address, values, reduction),)*
+                $(($operation, $types) => emit::<$op>(b, atomic::atomic::<$op>(lanes), form, d, address, values),)*
                 _ => Err(Refusal::Unsupported),
             }
         };
@@ -74,14 +139,13 @@ pub(crate) fn atom(b: &mut Builder<'_>, form: &Form, operands: &[Operand]) -> Re
     }
 }
 
-fn emit_atomic<O: AtomicOp>(
+fn emit<O: AtomicOp>(
     b: &mut Builder<'_>,
     run: Handler,
     form: &Form,
-    d: &Operand,
-    address: &Operand,
+    d: Row,
+    (address, more): (&Operand, i64),
     values: &[Operand],
-    reduction: bool,
 ) -> Result<(), Refusal> {
     let width = Width::of::<O::Value>();
     let (row, offset) = match b.target(address)? {
@@ -108,11 +172,7 @@ fn emit_atomic<O: AtomicOp>(
         Some(value) => b.source(value, width)?,
         None => first,
     };
-    let d = if reduction {
-        b.new_register(width)?
-    } else {
-        b.destination(d, width)?
-    };
+    let offset = offset.wrapping_add(more);
     let bytes = size_of::<O::Value>() as u64;
     b.watch(form.space(), watch::ATOMIC, (row, true, offset), bytes);
     b.emit(

@@ -65,7 +65,7 @@ const COMPARE: Set = set(&[
 const ATOMIC: Set = SPACES
     | ORDER
     | set(&[
-        AcqRel, Add, Min, Max, And, Or, Xor, Inc, Dec, Exch, Cas, Noftz, Hint,
+        AcqRel, Add, Min, Max, And, Or, Xor, Inc, Dec, Exch, Cas, Noftz, Hint, V2, V4, V8,
     ]);
 
 const VIDEO: Set = set(&[Sat, Add, Min, Max]);
@@ -186,8 +186,10 @@ static TABLE: &[Instruction] = &[
     row("membar", &[Cta, Gl, Sys], memory::fence),
     wordy(
         "fence",
-        set(&[Cta, Gpu, Sys, Sc, AcqRel, Acquire, Release]),
-        &["proxy", "alias"],
+        set(&[
+            Cta, Cluster, Gpu, Sys, Sc, AcqRel, Acquire, Release, Async, Global, Shared,
+        ]),
+        &["proxy", "alias", "mbarrier_init"],
         memory::fence,
     ),
     wordy(
@@ -217,6 +219,13 @@ static TABLE: &[Instruction] = &[
     // Without a debugger it ends the kernel.
     row("brkpt", &[], control::trap),
     wordy("pmevent", 0, &["mask"], control::nothing),
+    // A kernel runs when the one before it has ended.
+    wordy(
+        "griddepcontrol",
+        0,
+        &["wait", "launch_dependents"],
+        control::nothing,
+    ),
     row("nanosleep", &[], control::nanosleep),
     row(
         "bar",
