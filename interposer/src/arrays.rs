@@ -395,13 +395,14 @@ pub(crate) fn create_object(
         view,
     };
     let (mut format, shape, mut levels) = describe(device, resource, reading.is_none())?;
-    if let Some(view) = view {
-        format = view.apply(resource, format, shape, &mut levels)?;
-    }
+    // The format that counts is that of the resource, not that of a view, as on a GPU.
     let reading = match reading {
         Some(reading) => check(format, shape, reading)?,
         None => Reading::default(),
     };
+    if let Some(view) = view {
+        format = view.apply(resource, format, shape, &mut levels)?;
+    }
     let texture = Texture {
         format: format.format,
         channels: format.channels,

@@ -138,15 +138,17 @@ static void views_have_other_formats() {
     REQUIRE(found.firstMipmapLevel == 0 && found.lastMipmapLevel == 0 && found.firstLayer == 0 && found.lastLayer == 0);
 
     view.format = cudaResViewFormatUnsignedChar4;
-    desc.readMode = cudaReadModeNormalizedFloat;
     CUDA(cudaCreateTextureObject(&bytes, &resource, &desc, &view));
-    r = on_device(n, [=] __device__(int i) { return tex1D<float4>(bytes, i + 0.5f).w * 255; });
+    r = on_device(n, [=] __device__(int i) { return (float)tex1D<uchar4>(bytes, i + 0.5f).w; });
     for (int i = 0; i < n; i++) {
         unsigned bits;
         memcpy(&bits, &texels[i], 4);
-        float difference = r[i] - (bits >> 24);
-        REQUIRE(difference > -0.01f && difference < 0.01f);
+        REQUIRE_ELEMENT(r[i], bits >> 24, i);
     }
+    // What a texture may be read as depends on the array's format.
+    desc.readMode = cudaReadModeNormalizedFloat;
+    EXPECT_LAST(cudaCreateTextureObject(&none, &resource, &desc, &view), cudaErrorInvalidNormSetting);
+    desc.readMode = cudaReadModeElementType;
     CUDA(cudaDestroyTextureObject(bytes));
     CUDA(cudaDestroyTextureObject(numbers));
 

@@ -192,3 +192,84 @@ impl History {
         race
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::watch::{ATOMIC, LOAD, STORE};
+    use super::*;
+
+    fn access(block: u32, warp: u8, segment: u32, kind: u64) -> Access {
+        Access {
+            block,
+            time: 10,
+            segment,
+            pc: 0,
+            warp,
+            lane: 0,
+            kind: kind as u8,
+        }
+    }
+
+    #[test]
+    fn what_is_told_at_a_place_is_known_to_who_learns_there() {
+        let mut place = Others::default();
+        let mut sender = Known::new(2);
+        sender.own = vec![3, 5];
+        sender.tell(7, &mut place, 11);
+        let mut receiver = Known::new(2);
+        let now = access(8, 0, 1, LOAD);
+        assert!(!receiver.is_over(&access(7, 1, 5, STORE), &now));
+        receiver.learn(8, &place, 11);
+        assert!(receiver.is_over(&access(7, 1, 5, STORE), &now));
+        assert!(!receiver.is_over(&access(7, 1, 6, STORE), &now));
+        assert!(!receiver.is_over(&access(6, 1, 1, STORE), &now));
+    }
+
+    #[test]
+    fn a_warp_learns_of_its_own_block_from_others_too() {
+        let mut place = Others::default();
+        let mut sender = Known::new(2);
+        sender.own = vec![4, 0];
+        sender.tell(1, &mut place, 11);
+        let mut receiver = Known::new(2);
+        receiver.learn(1, &place, 11);
+        assert!(receiver.is_over(&access(1, 0, 4, STORE), &access(1, 1, 1, LOAD)));
+    }
+
+    #[test]
+    fn of_too_many_warps_all_is_taken_for_over_up_to_now() {
+        let mut place = Others::default();
+        for block in 0..=Others::LIMIT as u32 {
+            place.add(Unit { block, warp: 0 }, 1, 20);
+        }
+        let mut known = Known::new(1);
+        known.learn(9999, &place, 20);
+        let now = access(9999, 0, 1, LOAD);
+        assert!(known.is_over(&access(5000, 0, 8, STORE), &now));
+        let later = Access {
+            time: 21,
+            ..access(5000, 0, 8, STORE)
+        };
+        assert!(!known.is_over(&later, &now));
+    }
+
+    #[test]
+    fn loads_and_atomic_operations_conflict_unless_loads_may_see_either() {
+        let known = Known::new(1);
+        for loads_may in [false, true] {
+            let mut history = History::default();
+            assert!(
+                history
+                    .add(access(0, 0, 1, ATOMIC), &known, loads_may)
+                    .is_none()
+            );
+            let race = history.add(access(1, 0, 1, LOAD), &known, loads_may);
+            assert_eq!(race.is_none(), loads_may);
+            assert!(
+                history
+                    .add(access(2, 0, 1, STORE), &known, loads_may)
+                    .is_some()
+            );
+        }
+    }
+}

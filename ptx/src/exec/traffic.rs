@@ -37,6 +37,8 @@ pub(crate) struct Traffic {
     clock: AtomicU32,
     pages: [Mutex<HashMap<u64, Page>>; SHARDS],
     histories: AtomicU64,
+    /// Histories at most.
+    limit: u64,
     left_out: AtomicU64,
     places: Mutex<Places>,
 }
@@ -66,6 +68,7 @@ impl Default for Traffic {
             clock: AtomicU32::new(1),
             pages: core::array::from_fn(|_| Mutex::default()),
             histories: AtomicU64::new(0),
+            limit: LIMIT,
             left_out: AtomicU64::new(0),
             places: Mutex::default(),
         }
@@ -89,7 +92,7 @@ impl Traffic {
     /// Room for so many histories more.
     fn room(&self, histories: u64) -> bool {
         let before = self.histories.fetch_add(histories, Ordering::Relaxed);
-        let room = before + histories <= LIMIT;
+        let room = before + histories <= self.limit;
         if !room {
             self.histories.fetch_sub(histories, Ordering::Relaxed);
             self.left_out.fetch_add(1, Ordering::Relaxed);
@@ -148,5 +151,69 @@ impl Traffic {
     /// A warp of a block has looked at such a place.
     pub fn learn(&self, known: &mut Known, block: u32, address: u64) {
         known.learn(block, self.places.lock().at(address), self.now());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::watch::STORE;
+    use super::*;
+
+    /// Whether a store by a block races with what was there before.
+    fn races(traffic: &Traffic, block: u32, address: u64, len: u64) -> bool {
+        let this = Access {
+            block,
+            time: traffic.now(),
+            segment: 1,
+            kind: STORE as u8,
+            ..Access::default()
+        };
+        traffic.access(this, &Known::new(1), address, len).is_some()
+    }
+
+    #[test]
+    fn accesses_meet_where_they_share_a_byte() {
+        let traffic = Traffic::default();
+        assert!(!races(&traffic, 0, 0x1000, 4));
+        assert!(!races(&traffic, 1, 0x1004, 4));
+        assert!(!races(&traffic, 2, 0x1008, 1));
+        assert!(!races(&traffic, 3, 0x1009, 3));
+        assert!(races(&traffic, 4, 0x1003, 1));
+        assert!(races(&traffic, 5, 0x1008, 4));
+        // Over the end of a page.
+        assert!(!races(&traffic, 6, 0x10f8, 16));
+        assert!(races(&traffic, 7, 0x1100, 8));
+    }
+
+    #[test]
+    fn memory_that_is_allocated_anew_has_no_history() {
+        let traffic = Traffic::default();
+        assert!(!races(&traffic, 0, 0x1200, 4));
+        traffic.forget(0x1200, 64);
+        assert!(!races(&traffic, 1, 0x1200, 4));
+    }
+
+    #[test]
+    fn what_there_is_no_room_for_is_counted() {
+        let traffic = Traffic {
+            limit: 2 * PAGE / WORD,
+            ..Traffic::default()
+        };
+        for page in 0..3 {
+            assert!(!races(&traffic, 0, page * PAGE, 4));
+        }
+        // No room for the bytes of a page either.
+        assert!(!races(&traffic, 1, 1, 1));
+        assert_eq!(traffic.left_out(), 2);
+        assert!(races(&traffic, 1, 0, 4));
+    }
+
+    #[test]
+    fn beyond_many_places_one_stands_for_all_others() {
+        let traffic = Traffic::default();
+        for address in 0..=Places::LIMIT as u64 {
+            traffic.tell(&Known::new(1), 0, address * 4);
+        }
+        assert_eq!(traffic.places.lock().each.len(), Places::LIMIT);
     }
 }

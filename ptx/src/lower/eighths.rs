@@ -58,7 +58,8 @@ pub(crate) fn concerns(form: &Form) -> bool {
 pub(crate) fn cvt(b: &mut Builder<'_>, form: &Form, operands: &[Operand]) -> Result<(), Refusal> {
     const FINITE: super::form::Set = set(&[Modifier::Rn, Modifier::Satfinite]);
     const BACK: super::form::Set = set(&[Modifier::Rn]);
-    let k = |five: bool| u64::from(five) * E5M2 | u64::from(form.has(Modifier::Relu)) * RELU;
+    let relu = if form.has(Modifier::Relu) { RELU } else { 0 };
+    let k = |five: bool| if five { E5M2 | relu } else { relu };
     let (word, half) = (Width::Word, Width::Half);
     let rounding = form.modifiers & !Modifier::Relu.bit();
     match (&form.types[..], operands, rounding) {

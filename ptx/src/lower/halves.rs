@@ -52,7 +52,8 @@ fn emit(
     let [d, x, y] = operands else {
         return Err(Refusal::invalid("another number of operands"));
     };
-    let k = u64::from(signed) * SIGNED | u64::from(form.has(Modifier::Relu)) * RELU;
+    let relu = if form.has(Modifier::Relu) { RELU } else { 0 };
+    let k = if signed { SIGNED | relu } else { relu };
     let word = |operand| (operand, Width::Word);
     b.apply(function, k, word(d), &[word(x), word(y)])
 }
