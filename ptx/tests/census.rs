@@ -20,8 +20,11 @@ const REFUSED: &[&str] = &[
     "tex.2dms",
     "tex.a2dms",
     "suq.memory_layout",
-    // Texture references.
-    "istypep.texref",
+    // Texture references, and samplers apart from textures.
+    "istypep",
+    "txq.filter_mode",
+    "txq.addr_mode",
+    "txq.force_unnormalized_coords",
 ];
 
 /// Instructions of later processors that are not executed by design.

@@ -223,6 +223,19 @@ fn queries_tell_size_format_and_kind() {
 }
 
 #[test]
+fn a_level_that_there_is_not_has_no_size() {
+    let machine = Machine::new();
+    let (images, _) = plane(&machine, Sampler::default());
+    let limits = Limits {
+        images: Some(&images),
+        ..Limits::default()
+    };
+    let body = "mov.u32 %r2, 0; txq.level.width.b32 %r3, [%rd2], %r2; txq.level.height.b32 %r4, [%rd2], 0; txq.level.width.b32 %r5, [%rd2], 1;
+        mad.lo.u32 %r3, %r3, 100, %r4; mad.lo.u32 %r3, %r3, 100, %r5; cvt.u64.u32 %rd3, %r3; st.global.u64 [%rd1], %rd3;";
+    assert_eq!(run(&machine, &limits, 1, 5, body).unwrap(), [160_800]);
+}
+
+#[test]
 fn surfaces_are_loaded_stored_and_reduced_by_bytes() {
     let machine = Machine::new();
     let (images, address) = plane(&machine, Sampler::default());

@@ -319,7 +319,11 @@ fn level_of(image: &Image, gradients: &[f32]) -> f32 {
     length(x).max(length(y)).log2()
 }
 
-/// `txq` and `suq`: row 0 the result, row 1 the object; `aux` is the query.
+/// Set in `aux` if the query is about a level of a mipmap.
+pub(crate) const OF_LEVEL: u64 = 1 << 8;
+
+/// `txq` and `suq`: row 0 the result, row 1 the object, row 2 the level if there is one; `aux` is the
+/// query.
 #[inline(always)]
 unsafe fn query_body<const AVX: bool>(cx: &mut Context<'_>, inst: &Inst, mask: u32) -> Flow {
     let mut last = None;
@@ -332,10 +336,15 @@ unsafe fn query_body<const AVX: bool>(cx: &mut Context<'_>, inst: &Inst, mask: u
         let Some((_, image)) = &last else {
             return Flow::Fault;
         };
-        let Some(query) = QUERIES.get(inst.aux as usize) else {
+        let Some(query) = QUERIES.get((inst.aux & !OF_LEVEL) as usize) else {
             return Flow::Fault;
         };
-        let answer = answer(image, *query);
+        let level = match inst.aux & OF_LEVEL {
+            0 => 0,
+            // SAFETY: as above.
+            _ => unsafe { *cx.row::<u32>(inst.rows[2]).add(lane) },
+        };
+        let answer = answer(image, *query, level);
         // SAFETY: as above.
         unsafe { *cx.row::<u32>(inst.rows[0]).add(lane) = answer };
     }
@@ -355,8 +364,9 @@ pub(crate) const QUERIES: [Query; 9] = [
     Query::Order,
 ];
 
-fn answer(image: &Image, query: Query) -> u32 {
-    let [width, height, depth] = image.levels[0].size;
+fn answer(image: &Image, query: Query, level: u32) -> u32 {
+    let level = image.levels.get(level as usize);
+    let [width, height, depth] = level.map_or([0; 3], |level| level.size);
     match query {
         Query::Width => width,
         Query::Height => height,

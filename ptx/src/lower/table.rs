@@ -334,6 +334,7 @@ static TABLE: &[Instruction] = &[
         "txq",
         0,
         &[
+            "level",
             "width",
             "height",
             "depth",

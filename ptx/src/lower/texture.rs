@@ -238,10 +238,12 @@ pub(crate) fn surface(
 
 /// `txq` and `suq`
 pub(crate) fn query(b: &mut Builder<'_>, form: &Form, operands: &[Operand]) -> Result<(), Refusal> {
-    let ([d, at], [Type::B32]) = (operands, &form.types[..]) else {
+    let ([d, at, rest @ ..], [Type::B32]) = (operands, &form.types[..]) else {
         return Err(Refusal::Unsupported);
     };
-    let query = match form.words.first().map(String::as_str) {
+    let of_level = form.says("level");
+    let mut words = form.words.iter().map(String::as_str);
+    let query = match words.find(|word| *word != "level") {
         Some("width") => Query::Width,
         Some("height") => Query::Height,
         Some("depth") => Query::Depth,
@@ -251,6 +253,13 @@ pub(crate) fn query(b: &mut Builder<'_>, form: &Form, operands: &[Operand]) -> R
         Some("normalized_coords") => Query::Normalized,
         Some("channel_data_type") => Query::DataType,
         Some("channel_order") => Query::Order,
+        _ => return Err(Refusal::Unsupported),
+    };
+    let level = match rest {
+        [] if !of_level => Row::NONE,
+        [level] if of_level && matches!(query, Query::Width | Query::Height | Query::Depth) => {
+            b.source(level, Width::Word)?
+        }
         _ => return Err(Refusal::Unsupported),
     };
     let Operand::Address {
@@ -271,6 +280,7 @@ pub(crate) fn query(b: &mut Builder<'_>, form: &Form, operands: &[Operand]) -> R
         .position(|known| *known == query)
         .unwrap_or(0);
     let run = texture::query(b.lanes);
-    b.emit(run, &[d, object], &[0], 0, number as u64);
+    let aux = number as u64 | if of_level { texture::OF_LEVEL } else { 0 };
+    b.emit(run, &[d, object, level], &[0], 0, aux);
     Ok(())
 }

@@ -294,7 +294,9 @@ for g, c in SC.items():
             for m in (".trap", ".clamp", ".zero"): e(f"sured.b.{op}.{g}.{t}{m}", f"[d9, {c}]", reg(t, 1))
 for q in ("width", "height", "depth", "channel_data_type", "channel_order", "normalized_coords", "array_size", "num_mipmap_levels", "num_samples"): e(f"txq.{q}.b32", "r0", "[d9]")
 for q in ("width", "height", "depth", "channel_data_type", "channel_order", "array_size", "memory_layout"): e(f"suq.{q}.b32", "r0", "[d9]")
-e("istypep.texref", "p0", "d1")
+for q in ("width", "height", "depth"): e(f"txq.level.{q}.b32", "r0", "[d9]", "r1")
+for q in ("filter_mode", "addr_mode_0", "addr_mode_1", "addr_mode_2", "force_unnormalized_coords"): e(f"txq.{q}.b32", "r0", "[d9]")
+for v in ("texref", "samplerref", "surfref"): e(f"istypep.{v}", "p0", "d1")
 # --- matrices ---
 def regs(c, first, n): return "{" + ", ".join(f"{c}{first + i}" for i in range(n)) + "}"
 WT = {  # shape: (type, registers of a, of b, class)
