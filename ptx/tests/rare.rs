@@ -493,3 +493,90 @@ fn fences_and_launches_of_newer_processors_change_no_result() {
     );
     check(&[(text.as_str(), &[([7, 0, 0], 7)])]);
 }
+
+#[test]
+fn arithmetic_of_pairs_and_of_mixed_precision() {
+    let pair = |high: f32, low: f32| f(high) << 32 | f(low);
+    check(&[
+        (
+            "add.rn.f32x2 %rd10, %rd11, %rd12;",
+            &[([pair(1.0, -2.0), pair(0.5, 7.0), 0], pair(1.5, 5.0))],
+        ),
+        (
+            "sub.f32x2 %rd10, %rd11, %rd12;",
+            &[([pair(1.0, -2.0), pair(0.5, 7.0), 0], pair(0.5, -9.0))],
+        ),
+        (
+            "mul.rp.f32x2 %rd10, %rd11, %rd12;",
+            &[(
+                [pair(3.0, 0.1), pair(-2.0, 0.1), 0],
+                pair(-6.0, 0.010_000_001),
+            )],
+        ),
+        (
+            "fma.rn.ftz.f32x2 %rd10, %rd11, %rd12, %rd13;",
+            &[(
+                [pair(3.0, 1e-40), pair(2.0, 1.0), pair(1.0, 1e-39)],
+                pair(7.0, 0.0),
+            )],
+        ),
+    ]);
+    check(&[
+        (
+            "{ .reg .b16 h; cvt.u16.u32 h, %r11; add.f32.f16 %r10, h, %r12; }",
+            &[
+                ([0x3c00, f(0.25), 0], f(1.25)),
+                ([0x7e00, f(1.0), 0], 0x7fff_ffff),
+            ],
+        ),
+        (
+            "{ .reg .b16 h; cvt.u16.u32 h, %r11; sub.rn.sat.f32.bf16 %r10, h, %r12; }",
+            &[
+                ([0x3f80, f(0.25), 0], f(0.75)),
+                ([0x4040, f(1.0), 0], f(1.0)),
+            ],
+        ),
+        (
+            "{ .reg .b16 h, g; cvt.u16.u32 h, %r11; cvt.u16.u32 g, %r12; fma.rn.f32.f16 %r10, h, g, %r13; }",
+            &[([0x4000, 0x4200, f(0.5)], f(6.5))],
+        ),
+        (
+            "max.f32 %r10, %r11, %r12, %r13;",
+            &[
+                ([f(1.0), f(-8.0), f(3.0)], f(3.0)),
+                ([f(1.0), NAN, f(0.5)], f(1.0)),
+            ],
+        ),
+        (
+            "max.NaN.abs.f32 %r10, %r11, %r12, %r13;",
+            &[
+                ([f(1.0), f(-8.0), f(3.0)], f(8.0)),
+                ([f(1.0), NAN, f(0.5)], 0x7fff_ffff),
+            ],
+        ),
+        (
+            "min.ftz.f32 %r10, %r11, %r12, %r13;",
+            &[
+                ([f(1.0), f(1e-40), f(3.0)], f(0.0)),
+                ([f(0.0), f(-0.0), f(3.0)], f(-0.0)),
+            ],
+        ),
+        // The cases are lanes of a warp.
+        (
+            "{ .reg .b32 m; activemask.b32 m; redux.sync.min.f32 %r10, %r11, m; }",
+            &[
+                ([f(-3.0), 0, 0], f(-3.0)),
+                ([NAN, 0, 0], f(-3.0)),
+                ([f(5.0), 0, 0], f(-3.0)),
+            ],
+        ),
+        (
+            "{ .reg .b32 m; activemask.b32 m; redux.sync.max.abs.f32 %r10, %r11, m; }",
+            &[([f(-3.0), 0, 0], f(3.0)), ([f(2.0), 0, 0], f(3.0))],
+        ),
+        (
+            "{ .reg .b32 m; activemask.b32 m; redux.sync.max.NaN.f32 %r10, %r11, m; }",
+            &[([f(-3.0), 0, 0], 0x7fff_ffff), ([NAN, 0, 0], 0x7fff_ffff)],
+        ),
+    ]);
+}

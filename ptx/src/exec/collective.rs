@@ -415,6 +415,28 @@ pub(crate) mod redux {
     pub const AND: u64 = 5;
     pub const OR: u64 = 6;
     pub const XOR: u64 = 7;
+    /// The least number in single precision; with bits for what else.
+    pub const FLOAT: u64 = 8;
+    pub const MAX: u64 = 16;
+    pub const ABS: u64 = 32;
+    pub const NAN: u64 = 64;
+
+    /// One step of a reduction of numbers in single precision.
+    pub fn extreme(aux: u64, a: u32, b: u32) -> u32 {
+        let [a, b] = [a, b].map(|bits| match aux & ABS {
+            0 => f32::from_bits(bits),
+            _ => f32::from_bits(bits).abs(),
+        });
+        let x = match (a.is_nan(), b.is_nan()) {
+            (true, true) => f32::NAN,
+            (true, false) if aux & NAN == 0 => b,
+            (false, true) if aux & NAN == 0 => a,
+            (false, false) if (a.total_cmp(&b).is_lt()) == (aux & MAX == 0) => a,
+            (false, false) => b,
+            _ => f32::NAN,
+        };
+        crate::numeric::canonical32(x).to_bits()
+    }
 }
 
 /// `redux.sync`: row 0 result, 1 value, 2 member mask.
@@ -437,14 +459,20 @@ unsafe fn redux_body<const AVX: bool>(cx: &mut Context<'_>, inst: &Inst, mask: u
             redux::MAX_S => (a as i32).max(b as i32) as u32,
             redux::AND => a & b,
             redux::OR => a | b,
-            _ => a ^ b,
+            redux::XOR => a ^ b,
+            aux => redux::extreme(aux, a, b),
         };
         for i in (0..LANES).filter(|i| mask & (1 << i) != 0) {
             let asked = members[i] & mask;
             let lanes = (0..LANES)
                 .filter(|j| asked & (1 << j) != 0)
                 .map(|j| values[j]);
-            *d.add(i) = lanes.reduce(combine).unwrap_or(0);
+            let mut result = lanes.reduce(combine).unwrap_or(0);
+            if inst.aux & redux::FLOAT != 0 {
+                // A single number has no other to be compared with.
+                result = redux::extreme(inst.aux, result, result);
+            }
+            *d.add(i) = result;
         }
         finish(cx, mask)
     }
@@ -494,4 +522,22 @@ handlers! {
     one redux_lanes = redux_body;
     one active_mask = active_mask_body;
     one elect = elect_body;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::redux::{ABS, FLOAT, MAX, NAN, extreme};
+
+    #[test]
+    fn floats_are_reduced_without_those_that_are_no_numbers() {
+        let of =
+            |aux, a: f32, b: f32| f32::from_bits(extreme(FLOAT | aux, a.to_bits(), b.to_bits()));
+        assert_eq!(of(0, 2.0, -3.0), -3.0);
+        assert_eq!(of(MAX, 2.0, -3.0), 2.0);
+        assert_eq!(of(MAX | ABS, 2.0, -3.0), 3.0);
+        assert_eq!(of(0, f32::NAN, 1.0), 1.0);
+        assert_eq!(of(MAX, 1.0, f32::NAN), 1.0);
+        assert!(of(NAN, 1.0, f32::NAN).is_nan() && of(0, f32::NAN, f32::NAN).is_nan());
+        assert!(of(0, 0.0, -0.0).is_sign_negative() && of(MAX, -0.0, 0.0).is_sign_positive());
+    }
 }

@@ -3,11 +3,11 @@
 
 use super::Refusal;
 use super::builder::Builder;
-use super::form::{Form, Modifier};
+use super::form::{Form, Modifier, set};
 use crate::exec::code::{Row, Width};
 use crate::exec::collective::{self, barrier, redux, shuffle, vote};
 use crate::parse::ast::Operand;
-use crate::parse::ast::Type::{B32, B64, Pred, S32, U32};
+use crate::parse::ast::Type::{B32, B64, F32, Pred, S32, U32};
 
 const COUNT: &str = "another number of operands";
 
@@ -213,6 +213,10 @@ pub(crate) fn redux_(
         .into_iter()
         .find(|m| form.has(*m))
         .ok_or(Refusal::Unsupported)?;
+    let of_floats = form.has_any(set(&[Modifier::Abs, Modifier::PropagateNan]));
+    if of_floats && form.types[..] != [F32] {
+        return Err(Refusal::Unsupported);
+    }
     let aux = match (operation, &form.types[..]) {
         (Add, [U32 | S32]) => redux::ADD,
         (Min, [U32]) => redux::MIN_U,
@@ -222,6 +226,13 @@ pub(crate) fn redux_(
         (And, [B32]) => redux::AND,
         (Or, [B32]) => redux::OR,
         (Xor, [B32]) => redux::XOR,
+        (Min | Max, [F32]) => {
+            let bit = |modifier, bit| if form.has(modifier) { bit } else { 0 };
+            redux::FLOAT
+                | bit(Max, redux::MAX)
+                | bit(Modifier::Abs, redux::ABS)
+                | bit(Modifier::PropagateNan, redux::NAN)
+        }
         _ => return Err(Refusal::Unsupported),
     };
     let (x, members) = (b.source(x, Width::Word)?, b.source(members, Width::Word)?);

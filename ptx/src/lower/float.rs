@@ -239,7 +239,7 @@ pub(crate) fn rounding(form: &Form) -> u8 {
     }
 }
 
-fn flags(form: &Form) -> u8 {
+pub(crate) fn flags(form: &Form) -> u8 {
     let bit = |modifier, bit| if form.has(modifier) { bit } else { 0 };
     rounding(form) | bit(Modifier::Ftz, FTZ) | bit(Modifier::Sat, SAT)
 }
@@ -323,6 +323,9 @@ pub(crate) fn mul(b: &mut Builder<'_>, form: &Form, operands: &[Operand]) -> Res
 }
 
 pub(crate) fn fma(b: &mut Builder<'_>, form: &Form, operands: &[Operand]) -> Result<(), Refusal> {
+    if super::mixed::concerns(form) {
+        return super::mixed::emit(b, form, operands);
+    }
     let [d, x, y, z] = operands else {
         return Err(Refusal::invalid(COUNT));
     };
@@ -456,7 +459,7 @@ pub(crate) fn neg(b: &mut Builder<'_>, form: &Form, operands: &[Operand]) -> Res
 
 pub(crate) fn min(b: &mut Builder<'_>, form: &Form, operands: &[Operand]) -> Result<(), Refusal> {
     let [d, x, y] = operands else {
-        return Err(Refusal::Unsupported);
+        return super::mixed::extreme_of_three(b, form, operands, false);
     };
     match only_type(form)? {
         F32 if form.has(Modifier::Xorsign) => super::rare::xorsign(b, form, operands, false),
@@ -469,7 +472,7 @@ pub(crate) fn min(b: &mut Builder<'_>, form: &Form, operands: &[Operand]) -> Res
 
 pub(crate) fn max(b: &mut Builder<'_>, form: &Form, operands: &[Operand]) -> Result<(), Refusal> {
     let [d, x, y] = operands else {
-        return Err(Refusal::Unsupported);
+        return super::mixed::extreme_of_three(b, form, operands, true);
     };
     match only_type(form)? {
         F32 if form.has(Modifier::Xorsign) => super::rare::xorsign(b, form, operands, true),

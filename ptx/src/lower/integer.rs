@@ -267,6 +267,9 @@ fn is_float(ty: Type) -> bool {
 }
 
 pub(crate) fn add(b: &mut Builder<'_>, form: &Form, operands: &[Operand]) -> Result<(), Refusal> {
+    if super::mixed::concerns(form) {
+        return super::mixed::emit(b, form, operands);
+    }
     let ty = only_type(form)?;
     if is_float(ty) {
         return super::float::add(b, form, operands);
@@ -284,6 +287,9 @@ pub(crate) fn add(b: &mut Builder<'_>, form: &Form, operands: &[Operand]) -> Res
 }
 
 pub(crate) fn sub(b: &mut Builder<'_>, form: &Form, operands: &[Operand]) -> Result<(), Refusal> {
+    if super::mixed::concerns(form) {
+        return super::mixed::emit(b, form, operands);
+    }
     let ty = only_type(form)?;
     if is_float(ty) {
         return super::float::sub(b, form, operands);
@@ -372,6 +378,9 @@ fn carried(
 }
 
 pub(crate) fn mul(b: &mut Builder<'_>, form: &Form, operands: &[Operand]) -> Result<(), Refusal> {
+    if super::mixed::concerns(form) {
+        return super::mixed::emit(b, form, operands);
+    }
     let ty = only_type(form)?;
     if is_float(ty) {
         return super::float::mul(b, form, operands);

@@ -25,6 +25,7 @@ mod integer;
 mod matrix;
 mod mbarrier;
 mod memory;
+mod mixed;
 mod operand;
 mod packed;
 mod rare;

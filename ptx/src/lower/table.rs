@@ -242,7 +242,7 @@ static TABLE: &[Instruction] = &[
     row("match", &[Sync, Any, All], collective::match_),
     row(
         "redux",
-        &[Sync, Add, Min, Max, And, Or, Xor],
+        &[Sync, Add, Min, Max, And, Or, Xor, Abs, PropagateNan],
         collective::redux_,
     ),
     row("activemask", &[], collective::activemask),

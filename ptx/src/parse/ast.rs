@@ -90,6 +90,7 @@ pub enum Type {
     Bf16x2,
     Tf32,
     F32,
+    F32x2,
     F64,
 }
 
@@ -128,6 +129,7 @@ impl Type {
             "bf16x2" => Type::Bf16x2,
             "tf32" => Type::Tf32,
             "f32" => Type::F32,
+            "f32x2" => Type::F32x2,
             "f64" => Type::F64,
             _ => return None,
         })
@@ -150,7 +152,7 @@ impl Type {
             | Type::F16x2
             | Type::Bf16x2
             | Type::Tf32 => 4,
-            Type::B64 | Type::U64 | Type::S64 | Type::F64 => 8,
+            Type::B64 | Type::U64 | Type::S64 | Type::F64 | Type::F32x2 => 8,
             Type::B128 => 16,
         }
     }
