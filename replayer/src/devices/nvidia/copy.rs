@@ -27,6 +27,7 @@ impl State {
         machine: &Machine,
         operand: Operand,
         extent: Extent,
+        used: &mut Vec<Scattered>,
     ) -> Result<Side, Status> {
         match operand {
             Operand::Device { address, pitch } => {
@@ -46,10 +47,15 @@ impl State {
                     return Err(status::INVALID_VALUE);
                 }
                 let here = contiguous(&memory, offset, rows.span());
-                let pinned = here.filter(|&here| self.is_staging(machine, here, rows.span()));
-                Ok(match pinned {
-                    Some(here) => Side::Visible(here, rows),
-                    None => Side::Private(memory, offset, rows),
+                Ok(match here {
+                    Some(here) if self.is_staging(machine, here, rows.span()) => {
+                        Side::Visible(here, rows)
+                    }
+                    Some(here) if self.is_lasting(machine, &memory) => {
+                        used.push(memory);
+                        Side::Visible(here, rows)
+                    }
+                    _ => Side::Private(memory, offset, rows),
                 })
             }
         }
@@ -72,13 +78,31 @@ impl State {
         jobs: &mut Jobs,
     ) -> Result<(), Status> {
         let packed = Rows::packed(extent).ok_or(status::INVALID_VALUE)?;
-        let dst = self.side(machine, dst, extent)?;
-        let src = self.side(machine, src, extent)?;
-        let bytes = packed.bytes();
-        if bytes == 0 {
+        let mut used = Vec::new();
+        let dst = self.side(machine, dst, extent, &mut used)?;
+        let src = self.side(machine, src, extent, &mut used)?;
+        if packed.bytes() == 0 {
             return Ok(());
         }
-        match (dst, src) {
+        self.copy_between(machine, stream, (dst, src), extent, jobs)?;
+        if !used.is_empty() {
+            let done: Completion = Box::new(move |_| drop(used));
+            return self.wait_for_stream(machine, stream, done, jobs);
+        }
+        Ok(())
+    }
+
+    fn copy_between(
+        &mut self,
+        machine: &Machine,
+        stream: StreamHandle,
+        sides: (Side, Side),
+        extent: Extent,
+        jobs: &mut Jobs,
+    ) -> Result<(), Status> {
+        let packed = Rows::packed(extent).ok_or(status::INVALID_VALUE)?;
+        let bytes = packed.bytes();
+        match sides {
             (Side::Visible(to, to_rows), Side::Visible(from, from_rows)) => {
                 let (_, cu) = self.issue(machine, stream)?;
                 transfer(machine, cu, (to, to_rows), (from, from_rows), extent)
