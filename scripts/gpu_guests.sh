@@ -77,7 +77,7 @@ boot() {
         --socket "$work/vm.sock" --time "${LIMIT:-240}" "$@" 2>"$work/console"
 }
 in_guest='export LD_PRELOAD=/libvcuda.so LD_LIBRARY_PATH=/shims; cd /tmp;'
-guest_memory=1536
+guest_memory=2048
 
 # in_guest_of KIND WHAT [NAME...]: programs in a guest, all if none is named, and their output beside the native one.
 in_guest_of() {

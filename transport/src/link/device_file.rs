@@ -11,7 +11,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use vcuda_protocol::handshake::{Hello, Welcome};
-use vcuda_protocol::layout::CONTROL_LEN;
+use vcuda_protocol::layout::{CONTROL_LEN, RING};
 use vcuda_protocol::notify::Notify;
 use vcuda_protocol::ring::{self, LONG_SPIN};
 use vcuda_protocol::shared::SharedMemory;
@@ -123,6 +123,12 @@ impl DeviceFile {
             base: control,
             len: CONTROL_LEN,
         }));
+        // Some kernels see only by a fault that a page was written: better now than in the first
+        // commands.
+        for page in (RING..CONTROL_LEN).step_by(PAGE as usize) {
+            let is_there = control.write(page, &[0]);
+            debug_assert!(is_there, "it was mapped");
+        }
         Ok(DeviceFile {
             file,
             longest: info.max_transfer,

@@ -6,6 +6,7 @@ use vcuda_protocol::{Extent, Pitch, Status};
 
 use super::driver::{CUDA_MEMCPY3D, CUdeviceptr, CUstream, MemoryType, call};
 use super::machine::{Jobs, Machine, State};
+use super::parts::in_parts;
 use crate::devices::{Completion, Operand, StreamHandle};
 use crate::rows::Rows;
 use crate::status;
@@ -309,13 +310,16 @@ fn transfer(
 fn gather(memory: &Scattered, offset: u64, rows: Rows, to: u64) -> Result<(), Status> {
     let mut position = 0;
     for (at, len) in rows.runs() {
-        // SAFETY: the callers' buffers hold all bytes of the box, and are in no other use.
-        let room =
-            unsafe { std::slice::from_raw_parts_mut((to as *mut u8).add(position), len as usize) };
-        if !memory.read(offset + at, room) {
+        let read = in_parts(len, |from, part| {
+            let place = (to + position + from) as *mut u8;
+            // SAFETY: the callers' buffers hold all bytes of the box, and are in no other use.
+            let room = unsafe { std::slice::from_raw_parts_mut(place, part as usize) };
+            memory.read(offset + at + from, room)
+        });
+        if !read {
             return Err(status::INVALID_VALUE);
         }
-        position += len as usize;
+        position += len;
     }
     Ok(())
 }
@@ -324,13 +328,16 @@ fn gather(memory: &Scattered, offset: u64, rows: Rows, to: u64) -> Result<(), St
 fn scatter(memory: &Scattered, offset: u64, rows: Rows, from: u64) -> Result<(), Status> {
     let mut position = 0;
     for (at, len) in rows.runs() {
-        // SAFETY: the callers' buffers hold all bytes of the box, and the copy into them is over.
-        let bytes =
-            unsafe { std::slice::from_raw_parts((from as *const u8).add(position), len as usize) };
-        if !memory.write(offset + at, bytes) {
+        let written = in_parts(len, |start, part| {
+            let place = (from + position + start) as *const u8;
+            // SAFETY: the callers' buffers hold all bytes of the box, and the copy into them is over.
+            let bytes = unsafe { std::slice::from_raw_parts(place, part as usize) };
+            memory.write(offset + at + start, bytes)
+        });
+        if !written {
             return Err(status::INVALID_VALUE);
         }
-        position += len as usize;
+        position += len;
     }
     Ok(())
 }

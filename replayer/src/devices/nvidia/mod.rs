@@ -19,6 +19,7 @@ mod machine;
 mod managed;
 mod memory;
 mod modules;
+mod parts;
 mod printed;
 mod streams;
 
