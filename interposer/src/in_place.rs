@@ -14,7 +14,7 @@ use crate::{Result, error};
 
 /// Shorter copies are cheaper through the staging area: no page is pinned for them, and the device is
 /// asked nothing.
-const SHORTEST: u64 = 1 << 20;
+const SHORTEST: u64 = 2 << 20;
 
 /// Memory that is lent at once: the next piece is pinned while one is copied.
 const PIECE: u64 = 8 << 20;
