@@ -8,6 +8,9 @@
 #                                    programs, recordings, calls, steps, idle, and with a daemon or in guests
 #                                    served, vm, guest, guest_calls, guest_idle (default: all)
 #     scripts/gpu.sh                 both, on a machine that has everything
+#
+#     DEVICE      what vcuda executes on (default: nvidia)
+#     PROGRAMS    names of test programs, with blanks between (default: all)
 set -uo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -45,7 +48,7 @@ foreign() { case $1 in abi_* | seed | host_functions_meet | invalid_* | register
 
 programs() { # [HOW]
     say "Programs, natively and under ${1:-vcuda run}: seconds, and whether what they print is the same"
-    compare "vcuda" ran_here "$here"/programs/*
+    compare "vcuda" ran_here
 }
 ran_here() {
     local start=$EPOCHREALTIME
@@ -53,12 +56,11 @@ ran_here() {
     seconds=$(awk "BEGIN { print $EPOCHREALTIME - $start }")
 }
 
-# compare LABEL RAN PROGRAM...: `RAN NAME` leaves what a program printed and how it ended in ours, its error output in stderr
+# compare LABEL RAN: `RAN NAME` leaves what a program printed and how it ended in ours, its error output in stderr
 # and its time in $seconds. What it does natively is found out once.
 compare() {
     local label=$1 ran=$2 name same native passed=0 all=0
-    shift 2
-    for name in "${@##*/}"; do
+    for name in "${chosen[@]}"; do
         native=$work/native.$name
         if [ ! -e "$native" ]; then
             local start=$EPOCHREALTIME
@@ -105,9 +107,8 @@ beside() {
 }
 
 calls() {
-    local round
     say "What calls cost: natively, under vcuda (ratio), under vcuda and recorded (ratio); three rounds"
-    for round in 1 2 3; do
+    for _ in 1 2 3; do
         # The driver puts a GPU to sleep some time after its last process.
         sleep 2
         natively "$here/callbench" >"$work/native"
@@ -123,8 +124,7 @@ calls() {
 
 steps() {
     say "The step of callbench without and with recording, in turns (us), and the medians"
-    local turn
-    for turn in 1 2 3 4 5 6 7; do
+    for _ in 1 2 3 4 5 6 7; do
         remoted run "$here/callbench" 1 calls | awk '/^step/ { print $NF }' >>"$work/plain"
         remoted record -o "$work/t.vcuda" "$here/callbench" 1 calls | awk '/^step/ { print $NF }' >>"$work/recorded.steps"
         rm -f "$work/t.vcuda"
@@ -157,6 +157,7 @@ if [ ! -x "$here/vcuda" ]; then
     pack ""
     exec build/gpu/gpu.sh "$@"
 fi
+read -ra chosen <<<"${PROGRAMS:-$(cd "$here/programs" && echo *)}"
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 nvidia-smi -L

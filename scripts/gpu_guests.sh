@@ -6,6 +6,10 @@
 # What travels is a small copy of the repository with the cache that scripts/vm/boot.sh finds its kernels and QEMU in, and for
 # each kind of guest an initial file system without what changes often; that is added when the guest is booted.
 
+here=${here:?this is for gpu.sh}
+work=${work:-}
+chosen=()
+
 # pack_guests FOLDER: in the repository's root.
 pack_guests() {
     local to=$1 cache=${VCUDA_CACHE:-.cache} kernel kind staged
@@ -79,12 +83,9 @@ boot() {
 in_guest='export LD_PRELOAD=/libvcuda.so LD_LIBRARY_PATH=/shims; cd /tmp;'
 guest_memory=2048
 
-# in_guest_of KIND WHAT [NAME...]: programs in a guest, all if none is named, and their output beside the native one.
+# in_guest_of KIND WHAT: the programs in a guest, and their output beside the native one.
 in_guest_of() {
-    local kind=$1 what=$2 name names
-    shift 2
-    names=("$@")
-    [ $# -gt 0 ] || names=("$here"/programs/*)
+    local kind=$1 what=$2
     serve "$work/vm.sock" --vhost-user "$work/vm.sock" || return
     # shellcheck disable=SC2016
     boot "$kind" --memory "$guest_memory" -- sh -c "$in_guest"'
@@ -96,33 +97,28 @@ in_guest_of() {
             cat stdout
             echo "ends with $status"
             sed "s/^/!! /" stderr | tail -n 2
-        done' sh "${names[@]##*/}" >"$work/guest.out" || echo "the guest ended with $?: $(tail -n 3 "$work/console")"
+        done' sh "${chosen[@]}" >"$work/guest.out" || echo "the guest ended with $?: $(tail -n 3 "$work/console")"
     stop_serving
     awk -v to="$work/guest." '/^== / { file = to $2 ".out"; printf "" >file; print $4 - $3 >(to $2 ".time"); next }
         /^!! / { print substr($0, 4) >(file ".stderr"); next } { print >file }' "$work/guest.out"
     say "Programs, natively and $what: seconds, and whether what they print is the same"
-    compare "in the guest" guest_ran "${names[@]}"
+    compare "in the guest" guest_ran
 }
 guest_ran() {
     mv "$work/guest.$1.out" "$work/ours" 2>/dev/null || echo "did not run" >"$work/ours"
     mv "$work/guest.$1.out.stderr" "$work/stderr" 2>/dev/null || : >"$work/stderr"
+    # shellcheck disable=SC2034 # compare prints it
     seconds=$(cat "$work/guest.$1.time" 2>/dev/null || echo 0)
     rm -f "$work/guest.$1."*
 }
 
-vm() {
-    # The emulator takes a second to start a program.
-    in_guest_of qemu "in a virtual machine (QEMU, interpreted)" seed vector_add matmul_tiled device_printf big_copy \
-        pinned_memory managed streams_events host_functions symbols errors registered_memory
-}
-
+vm() { in_guest_of qemu "in a virtual machine (QEMU, interpreted)"; }
 guest() { in_guest_of uml "in a User-mode Linux guest"; }
 
 guest_calls() {
-    local round
     say "What calls cost: natively, under vcuda (ratio), in a User-mode Linux guest through /dev/vcuda (ratio); three rounds"
     serve "$work/vm.sock" --vhost-user "$work/vm.sock" || return
-    for round in 1 2 3; do
+    for _ in 1 2 3; do
         sleep 2
         natively "$here/callbench" "${DIVISOR:-1}" >"$work/native"
         sleep 2
