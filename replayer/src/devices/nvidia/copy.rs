@@ -6,7 +6,6 @@ use vcuda_protocol::{Extent, Pitch, Status};
 
 use super::driver::{CUDA_MEMCPY3D, CUdeviceptr, CUstream, MemoryType, call};
 use super::machine::{Jobs, Machine, State};
-use super::parts::in_parts;
 use crate::devices::{Completion, Operand, StreamHandle};
 use crate::rows::Rows;
 use crate::status;
@@ -28,7 +27,6 @@ impl State {
         machine: &Machine,
         operand: Operand,
         extent: Extent,
-        used: &mut Vec<Scattered>,
     ) -> Result<Side, Status> {
         match operand {
             Operand::Device { address, pitch } => {
@@ -48,15 +46,12 @@ impl State {
                     return Err(status::INVALID_VALUE);
                 }
                 let here = contiguous(&memory, offset, rows.span());
-                Ok(match here {
-                    Some(here) if self.is_staging(machine, here, rows.span()) => {
-                        Side::Visible(here, rows)
-                    }
-                    Some(here) if self.is_lasting(machine, &memory) => {
-                        used.push(memory);
-                        Side::Visible(here, rows)
-                    }
-                    _ => Side::Private(memory, offset, rows),
+                let pinned = here.filter(|&here| {
+                    self.is_staging(machine, here, rows.span()) || self.is_lasting(machine, &memory)
+                });
+                Ok(match pinned {
+                    Some(here) => Side::Visible(here, rows),
+                    None => Side::Private(memory, offset, rows),
                 })
             }
         }
@@ -79,31 +74,13 @@ impl State {
         jobs: &mut Jobs,
     ) -> Result<(), Status> {
         let packed = Rows::packed(extent).ok_or(status::INVALID_VALUE)?;
-        let mut used = Vec::new();
-        let dst = self.side(machine, dst, extent, &mut used)?;
-        let src = self.side(machine, src, extent, &mut used)?;
-        if packed.bytes() == 0 {
+        let dst = self.side(machine, dst, extent)?;
+        let src = self.side(machine, src, extent)?;
+        let bytes = packed.bytes();
+        if bytes == 0 {
             return Ok(());
         }
-        self.copy_between(machine, stream, (dst, src), extent, jobs)?;
-        if !used.is_empty() {
-            let done: Completion = Box::new(move |_| drop(used));
-            return self.wait_for_stream(machine, stream, done, jobs);
-        }
-        Ok(())
-    }
-
-    fn copy_between(
-        &mut self,
-        machine: &Machine,
-        stream: StreamHandle,
-        sides: (Side, Side),
-        extent: Extent,
-        jobs: &mut Jobs,
-    ) -> Result<(), Status> {
-        let packed = Rows::packed(extent).ok_or(status::INVALID_VALUE)?;
-        let bytes = packed.bytes();
-        match sides {
+        match (dst, src) {
             (Side::Visible(to, to_rows), Side::Visible(from, from_rows)) => {
                 let (_, cu) = self.issue(machine, stream)?;
                 transfer(machine, cu, (to, to_rows), (from, from_rows), extent)
@@ -310,7 +287,7 @@ fn transfer(
 fn gather(memory: &Scattered, offset: u64, rows: Rows, to: u64) -> Result<(), Status> {
     let mut position = 0;
     for (at, len) in rows.runs() {
-        let read = in_parts(len, |from, part| {
+        let read = super::in_parts::in_parts(len, |from, part| {
             let place = (to + position + from) as *mut u8;
             // SAFETY: the callers' buffers hold all bytes of the box, and are in no other use.
             let room = unsafe { std::slice::from_raw_parts_mut(place, part as usize) };
@@ -328,7 +305,7 @@ fn gather(memory: &Scattered, offset: u64, rows: Rows, to: u64) -> Result<(), St
 fn scatter(memory: &Scattered, offset: u64, rows: Rows, from: u64) -> Result<(), Status> {
     let mut position = 0;
     for (at, len) in rows.runs() {
-        let written = in_parts(len, |start, part| {
+        let written = super::in_parts::in_parts(len, |start, part| {
             let place = (from + position + start) as *const u8;
             // SAFETY: the callers' buffers hold all bytes of the box, and the copy into them is over.
             let bytes = unsafe { std::slice::from_raw_parts(place, part as usize) };

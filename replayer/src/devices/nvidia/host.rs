@@ -10,8 +10,9 @@ use vcuda_protocol::Status;
 use vcuda_protocol::layout::{STAGING_CHUNK_LEN, STAGING_LEN};
 use vcuda_protocol::scattered::Scattered;
 
-use super::machine::{Machine, State};
+use super::machine::{Jobs, Machine, State};
 use crate::devices::allocations::Allocations;
+use crate::devices::{Operand, StreamHandle};
 use crate::status;
 
 const PAGE: u64 = 4096;
@@ -66,6 +67,15 @@ impl Lasting {
     }
 }
 
+/// The memory of operands that may be used after a copy of them was issued.
+pub(super) fn lasting(operands: [&Operand; 2]) -> Vec<Scattered> {
+    let lasting = |operand: &Operand| match operand {
+        Operand::Host { memory, .. } => memory.attached().is_some().then(|| memory.clone()),
+        Operand::Device { .. } => None,
+    };
+    operands.into_iter().filter_map(lasting).collect()
+}
+
 impl Drop for Lasting {
     fn drop(&mut self) {
         let is_pinned = self.pinned.get_mut().is_some_and(|(_, pinned)| pinned);
@@ -113,6 +123,20 @@ impl State {
         self.host.allocations.remove(address);
         if self.host.sizes.remove(&address).is_some() && machine.enter_any().is_ok() {
             machine.unregister(address);
+        }
+    }
+
+    /// Keeps memory until a stream has done what was issued on it so far.
+    pub(super) fn keep(
+        &mut self,
+        machine: &Machine,
+        stream: StreamHandle,
+        memory: Vec<Scattered>,
+        jobs: &mut Jobs,
+    ) -> Result<(), Status> {
+        match memory.is_empty() {
+            true => Ok(()),
+            false => self.wait_for_stream(machine, stream, Box::new(|_| drop(memory)), jobs),
         }
     }
 

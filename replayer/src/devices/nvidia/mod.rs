@@ -14,12 +14,12 @@
 mod copy;
 mod driver;
 mod host;
+mod in_parts;
 mod info;
 mod machine;
 mod managed;
 mod memory;
 mod modules;
-mod parts;
 mod printed;
 mod streams;
 
@@ -256,7 +256,11 @@ impl Device for NvidiaDevice {
         extent: Extent,
         _tag: u64,
     ) -> Result<(), Status> {
-        self.with(|state, jobs| state.copy(&self.machine, stream, (dst, src), extent, jobs))
+        let used = host::lasting([&dst, &src]);
+        self.with(|state, jobs| {
+            state.copy(&self.machine, stream, (dst, src), extent, jobs)?;
+            state.keep(&self.machine, stream, used, jobs)
+        })
     }
 
     fn fill(
