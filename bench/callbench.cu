@@ -116,15 +116,19 @@ int main(int argc, char **argv) {
     if (argc > 2) return 0;
     size_t most = (size_t)(divisor > 10 ? 16 : 256) << 20;
     void *device;
-    char *pinned, *pageable = (char *)std::malloc(most);
+    char *pinned, *pageable = (char *)std::malloc(most), *registered = (char *)std::malloc(most);
     std::memset(pageable, 1, most);
+    std::memset(registered, 1, most);
     CHECK(cudaMalloc(&device, most));
     CHECK(cudaMallocHost(&pinned, most));
+    CHECK(cudaHostRegister(registered, most, cudaHostRegisterDefault));
     std::memset(pinned, 1, most);
+    const char *kinds[] = {"pageable", "pinned", "registered"};
+    char *hosts[] = {pageable, pinned, registered};
     for (size_t size = 64 << 10; size <= most; size *= 16)
-        for (int kind = 0; kind < 4; kind++) {
-            bool to_device = kind < 2;
-            char *host = kind & 1 ? pinned : pageable, name[64];
+        for (int kind = 0; kind < 6; kind++) {
+            bool to_device = kind < 3;
+            char *host = hosts[kind % 3], name[64];
             std::vector<double> rates;
             for (int batch = 0; batch < 9; batch++) {
                 int count = std::max<int>(1, (int)(((size_t)64 << 20) / size / divisor));
@@ -137,11 +141,12 @@ int main(int argc, char **argv) {
                 rates.push_back((double)size * count / (now() - begin) / 1e9);
             }
             std::snprintf(name, sizeof name, "%s, %s, %zu KiB", to_device ? "to device" : "to host",
-                          kind & 1 ? "pinned" : "pageable", size >> 10);
+                          kinds[kind % 3], size >> 10);
             row(name, "GB/s", median(rates));
         }
     CHECK(cudaFree(x));
     CHECK(cudaFree(y));
     CHECK(cudaFree(device));
     CHECK(cudaFreeHost(pinned));
+    CHECK(cudaHostUnregister(registered));
 }

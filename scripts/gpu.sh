@@ -5,12 +5,18 @@
 #
 #     scripts/gpu.sh pack [FOLDER]   builds, and puts all that is needed into FOLDER (default: build/gpu)
 #     FOLDER/gpu.sh [PART...]        there, on a machine with a driver, which needs no compiler:
-#                                    programs, recordings, calls, steps, idle (default: all)
+#                                    programs, recordings, calls, steps, idle, and with a daemon or in guests
+#                                    served, vm, guest, guest_calls, guest_idle (default: all)
 #     scripts/gpu.sh                 both, on a machine that has everything
+#
+#     DEVICE      what vcuda executes on (default: nvidia)
+#     PROGRAMS    names of test programs, with blanks between (default: all)
 set -uo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 say() { printf '\n== %s\n' "$*"; }
+# shellcheck source=scripts/gpu_guests.sh
+. "$here/gpu_guests.sh"
 
 pack() {
     local to=${1:-$PWD/build/gpu} target=${CARGO_TARGET_DIR:-$PWD/target}/release programs calls
@@ -29,6 +35,7 @@ pack() {
         "$NVCC" -O2 -std=c++17 -arch=compute_75 --cudart shared -o "$to/$(basename "${calls%.cu}")" "$calls"
     done
     cp scripts/gpu.sh "$to/"
+    pack_guests "$to"
     set +e
 }
 
@@ -39,27 +46,39 @@ remoted() { VCUDA_DEVICE=${DEVICE:-nvidia} timeout 20 "$here/vcuda" "$@" 2>"$wor
 # Programs that cannot run natively: they need a libcudart that is not here, or state what only vcuda does.
 foreign() { case $1 in abi_* | seed | host_functions_meet | invalid_* | registered_memory | unsupported_*) ;; *) return 1 ;; esac; }
 
-programs() {
-    say "Programs, natively and under vcuda: seconds, and whether what they print is the same"
-    local program name start middle end same passed=0 all=0
-    for program in "$here"/programs/*; do
-        name=$(basename "$program")
-        start=$EPOCHREALTIME
-        if foreign "$name"; then printf 'PASS %s\nends with 0\n' "$name" >"$work/native"; else natively "$program" >"$work/native"; fi
-        middle=$EPOCHREALTIME
-        remoted run "$program" >"$work/ours"
-        end=$EPOCHREALTIME
+programs() { # [HOW]
+    say "Programs, natively and under ${1:-vcuda run}: seconds, and whether what they print is the same"
+    compare "vcuda" ran_here
+}
+ran_here() {
+    local start=$EPOCHREALTIME
+    remoted run "$here/programs/$1" >"$work/ours"
+    seconds=$(awk "BEGIN { print $EPOCHREALTIME - $start }")
+}
+
+# compare LABEL RAN: `RAN NAME` leaves what a program printed and how it ended in ours, its error output in stderr
+# and its time in $seconds. What it does natively is found out once.
+compare() {
+    local label=$1 ran=$2 name same native passed=0 all=0
+    for name in "${chosen[@]}"; do
+        native=$work/native.$name
+        if [ ! -e "$native" ]; then
+            local start=$EPOCHREALTIME
+            if foreign "$name"; then printf 'PASS %s\nends with 0\n' "$name" >"$native"; else natively "$here/programs/$name" >"$native"; fi
+            awk "BEGIN { print $EPOCHREALTIME - $start }" >"$native.time"
+        fi
+        "$ran" "$name"
         all=$((all + 1))
         same="DIFFERENT"
-        if cmp -s "$work/native" "$work/ours"; then same=same; fi
+        if cmp -s "$native" "$work/ours"; then same=same; fi
         if grep -q "^PASS $name" "$work/ours" && grep -q "ends with 0" "$work/ours"; then passed=$((passed + 1)); else same="$same FAILS"; fi
-        printf '%-26s %6.2f %6.2f  %s\n' "$name" "$(awk "BEGIN { print $middle - $start }")" "$(awk "BEGIN { print $end - $middle }")" "$same"
+        printf '%-26s %6.2f %6.2f  %s\n' "$name" "$(cat "$native.time")" "$seconds" "$same"
         if [ "$same" != same ]; then
-            echo "    natively: $(tail -2 "$work/native" | tr '\n' '|')"
-            echo "    vcuda:    $(tail -2 "$work/ours" | tr '\n' '|') $(tail -2 "$work/stderr" | tr '\n' '|' | cut -c1-300)"
+            echo "    natively: $(tail -2 "$native" | tr '\n' '|')"
+            echo "    $label: $(tail -2 "$work/ours" | tr '\n' '|') $(tail -2 "$work/stderr" | tr '\n' '|' | cut -c1-300)"
         fi
     done
-    echo "$passed of $all pass under vcuda on the GPU"
+    echo "$passed of $all pass"
 }
 
 recordings() {
@@ -88,9 +107,8 @@ beside() {
 }
 
 calls() {
-    local round
     say "What calls cost: natively, under vcuda (ratio), under vcuda and recorded (ratio); three rounds"
-    for round in 1 2 3; do
+    for _ in 1 2 3; do
         # The driver puts a GPU to sleep some time after its last process.
         sleep 2
         natively "$here/callbench" >"$work/native"
@@ -106,8 +124,7 @@ calls() {
 
 steps() {
     say "The step of callbench without and with recording, in turns (us), and the medians"
-    local turn
-    for turn in 1 2 3 4 5 6 7; do
+    for _ in 1 2 3 4 5 6 7; do
         remoted run "$here/callbench" 1 calls | awk '/^step/ { print $NF }' >>"$work/plain"
         remoted record -o "$work/t.vcuda" "$here/callbench" 1 calls | awk '/^step/ { print $NF }' >>"$work/recorded.steps"
         rm -f "$work/t.vcuda"
@@ -140,8 +157,9 @@ if [ ! -x "$here/vcuda" ]; then
     pack ""
     exec build/gpu/gpu.sh "$@"
 fi
+read -ra chosen <<<"${PROGRAMS:-$(cd "$here/programs" && echo *)}"
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 nvidia-smi -L
-[ $# -gt 0 ] || set -- programs recordings calls steps idle
+[ $# -gt 0 ] || set -- programs recordings calls steps idle served vm guest guest_calls guest_idle
 for part in "$@"; do "$part"; done

@@ -105,7 +105,7 @@ fn worker() -> anyhow::Result<String> {
         record: None,
     };
     match greet(&ours, &hello, &control, &window)? {
-        Welcome::Accepted { devices } => Ok(format!(
+        Welcome::Accepted { devices, .. } => Ok(format!(
             "{} answers, with {devices} CPU {}",
             path.display(),
             if devices == 1 { "device" } else { "devices" }

@@ -127,10 +127,7 @@ fn guest(
         let reason = in_full(error);
         channel.welcome(&greeted, &Welcome::Refused { reason });
     })?;
-    let accepted = Welcome::Accepted {
-        devices: devices.len() as u32,
-    };
-    channel.welcome(&greeted, &accepted);
+    channel.welcome(&greeted, &Welcome::accepted(devices.len() as u32));
     let hangup = Hangup::new();
     beside({
         let hangup = hangup.clone();

@@ -12,8 +12,9 @@ use crate::copy::Side;
 use crate::session::{Pending, Session};
 use crate::{Result, error};
 
-/// Shorter copies are cheaper through the staging area: no page is pinned for them.
-const SHORTEST: u64 = 64 << 10;
+/// Shorter copies are cheaper through the staging area: no page is pinned for them, and the device is
+/// asked nothing.
+const SHORTEST: u64 = 2 << 20;
 
 /// Memory that is lent at once: the next piece is pinned while one is copied.
 const PIECE: u64 = 8 << 20;

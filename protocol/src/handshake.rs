@@ -1,7 +1,11 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! What client and worker say to each other before the first command.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
+
+use crate::ring;
 
 /// The client's first words. The control memory and the window come with it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,6 +28,23 @@ pub struct Hello {
 /// The worker's answer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Welcome {
-    Accepted { devices: u32 },
-    Refused { reason: String },
+    Accepted {
+        devices: u32,
+        /// How long a side may look for news before it sleeps, by the processors that the worker's
+        /// machine has to spare: for clients that run on others, and do not know.
+        spin: Duration,
+    },
+    Refused {
+        reason: String,
+    },
+}
+
+impl Welcome {
+    /// A worker of this machine that has so many devices.
+    pub fn accepted(devices: u32) -> Welcome {
+        Welcome::Accepted {
+            devices,
+            spin: ring::spin(),
+        }
+    }
 }

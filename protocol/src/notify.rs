@@ -4,6 +4,8 @@
 use std::sync::atomic::AtomicU32;
 use std::time::Duration;
 
+use crate::ring;
+
 /// Sleeping and waking on a word that both sides see. On one machine this is a futex; in a virtual
 /// machine, the driver's doorbell. Spurious wake-ups are allowed, lost ones are not.
 pub trait Notify: Send + Sync {
@@ -11,6 +13,10 @@ pub trait Notify: Send + Sync {
     fn wait(&self, word: &AtomicU32, expected: u32, timeout: Duration);
     /// Wakes whoever sleeps on `word`.
     fn wake(&self, word: &AtomicU32);
+    /// How long it is worth looking before sleeping.
+    fn spin(&self) -> Duration {
+        ring::spin()
+    }
 }
 
 /// Waits by yielding. For tests, where both sides are threads of one process.

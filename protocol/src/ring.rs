@@ -15,26 +15,53 @@ use crate::notify::Notify;
 use crate::shared::SharedMemory;
 use crate::wire::MAX_MESSAGE;
 
-/// How long a side spins before it sleeps: a millisecond where there are processors to spare, little
-/// where somebody else may need this one.
+/// How long a side spins before it sleeps, where both sides have this machine's processors: a
+/// millisecond where there are some to spare, little where somebody else may need this one.
 pub fn spin() -> Duration {
+    match are_processors_few() {
+        false => LONG_SPIN,
+        true => Duration::from_micros(20),
+    }
+}
+
+/// As long as a side ever spins.
+pub const LONG_SPIN: Duration = Duration::from_millis(1);
+
+fn are_processors_few() -> bool {
     const MANY: usize = 8;
-    static SPIN: OnceLock<Duration> = OnceLock::new();
-    *SPIN.get_or_init(|| {
-        let processors = std::thread::available_parallelism().map_or(1, usize::from);
-        match processors >= MANY {
-            true => Duration::from_millis(1),
-            false => Duration::from_micros(20),
-        }
-    })
+    static FEW: OnceLock<bool> = OnceLock::new();
+    *FEW.get_or_init(|| std::thread::available_parallelism().map_or(1, usize::from) < MANY)
 }
 
 /// What a side does between two looks.
 pub fn relax() {
     std::hint::spin_loop();
-    if spin() < Duration::from_millis(1) {
+    if are_processors_few() {
         // Whoever is waited for may be waiting for this processor.
         std::thread::yield_now();
+    }
+}
+
+/// Looks without a pause until `ready`, or for `time` at least. Gives whether it is ready.
+pub(crate) fn look_for(time: Duration, ready: impl Fn() -> bool) -> bool {
+    // To ask the clock and to yield are system calls in some virtual machines, each as long as
+    // hundreds of looks. So many take from 15 to 200 microseconds.
+    let looks = match time < LONG_SPIN {
+        true => 16,
+        false => 4096,
+    };
+    let mut start = None;
+    loop {
+        for _ in 0..looks {
+            if ready() {
+                return true;
+            }
+            std::hint::spin_loop();
+        }
+        if start.get_or_insert_with(Instant::now).elapsed() >= time {
+            return ready();
+        }
+        relax();
     }
 }
 
@@ -74,19 +101,10 @@ fn await_change(
     (spin, timeout): (Duration, Duration),
     ready: impl Fn() -> bool,
 ) -> bool {
-    let start = Instant::now();
-    loop {
-        for _ in 0..16 {
-            if ready() {
-                return true;
-            }
-            std::hint::spin_loop();
-        }
-        if start.elapsed() >= spin {
-            break;
-        }
-        relax();
+    if look_for(spin, &ready) {
+        return true;
     }
+    let start = Instant::now();
     asleep.store(1, Ordering::Relaxed);
     // Orders the store before the last look, as the other side orders its change before its look
     // at `asleep`: one of the two sees the other.
@@ -180,7 +198,7 @@ impl Producer {
         let need = framed(len);
         let memory = self.memory.clone();
         let tail = self.tail;
-        let times = (spin(), timeout);
+        let times = (notify.spin(), timeout);
         await_change(notify, memory.u32(PRODUCER_ASLEEP), times, || {
             let head = memory.u64(RING_HEAD).load(Ordering::Acquire).min(tail);
             RING_LEN as u64 - (tail - head) >= need
@@ -251,7 +269,7 @@ impl Consumer {
 
     /// Waits until a message is there, or `timeout`.
     pub fn wait(&self, notify: &dyn Notify, timeout: Duration) -> bool {
-        self.wait_spinning(notify, (spin(), timeout))
+        self.wait_spinning(notify, (notify.spin(), timeout))
     }
 
     /// The same, asleep from the beginning.

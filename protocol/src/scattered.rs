@@ -1,18 +1,24 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Memory in pieces, seen as one: what a scatterlist describes.
 
-use std::sync::Arc;
+use std::any::Any;
+use std::sync::{Arc, OnceLock};
 
 use crate::shared::SharedMemory;
 
 /// Pieces of shared memory, one behind the other.
 #[derive(Clone, Default)]
 pub struct Scattered {
+    /// Comes first, as fields are dropped in their order: what is attached knows the pieces.
+    attached: Option<Arc<OnceLock<Attached>>>,
     pieces: Vec<Piece>,
     len: u64,
     /// Dropped when nobody uses the memory any more.
     _guard: Option<Arc<dyn Send + Sync>>,
 }
+
+/// What a user of memory keeps with it, and is dropped with its last user, before the memory goes.
+pub type Attached = Box<dyn Any + Send + Sync>;
 
 #[derive(Clone)]
 struct Piece {
@@ -58,6 +64,17 @@ impl Scattered {
     pub fn guarded_by(mut self, guard: Arc<dyn Send + Sync>) -> Self {
         self._guard = Some(guard);
         self
+    }
+
+    /// The same memory, which is there for many copies: it is worth making ready for them.
+    pub fn lasting(mut self) -> Self {
+        self.attached = Some(Arc::default());
+        self
+    }
+
+    /// A place for what makes [lasting](Self::lasting) memory ready.
+    pub fn attached(&self) -> Option<&OnceLock<Attached>> {
+        self.attached.as_deref()
     }
 
     pub fn len(&self) -> u64 {
@@ -180,6 +197,27 @@ mod tests {
         }
         assert!(!all.read(8, &mut [0]));
         assert!(!all.write(u64::MAX, &[0]));
+    }
+
+    #[test]
+    fn what_is_attached_goes_with_the_last_user_before_the_guard() {
+        struct Says(&'static str, Arc<std::sync::Mutex<Vec<&'static str>>>);
+        impl Drop for Says {
+            fn drop(&mut self) {
+                self.1.lock().unwrap().push(self.0);
+            }
+        }
+        let said = Arc::default();
+        assert!(scattered(&[4]).attached().is_none());
+        let guard = Arc::new(Says("guard", Arc::clone(&said)));
+        let all = scattered(&[4]).lasting().guarded_by(guard);
+        let other = all.clone();
+        let attached = Box::new(Says("attached", Arc::clone(&said)));
+        assert!(all.attached().unwrap().set(attached).is_ok());
+        drop(all);
+        assert!(other.attached().unwrap().get().is_some() && said.lock().unwrap().is_empty());
+        drop(other);
+        assert_eq!(*said.lock().unwrap(), ["attached", "guard"]);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use crate::layout::*;
 use crate::notify::Notify;
-use crate::ring::{relax, spin};
+use crate::ring::look_for;
 use crate::shared::SharedMemory;
 use crate::types::{Reply, Status};
 use crate::wire::{self, WireError};
@@ -60,26 +60,19 @@ pub fn wait(
 ) -> Result<Option<Result<Reply, Status>>, SlotError> {
     let (base, room) = place(slot)?;
     let state = memory.u32(base + SLOT_STATE);
-    let start = Instant::now();
-    'spin: loop {
-        for _ in 0..16 {
-            if state.load(Ordering::Acquire) == DONE {
-                break 'spin;
+    let is_done = || state.load(Ordering::Acquire) == DONE;
+    if !look_for(notify.spin(), is_done) {
+        let start = Instant::now();
+        loop {
+            let seen = state.compare_exchange(PENDING, ASLEEP, Ordering::AcqRel, Ordering::Acquire);
+            if seen == Err(DONE) {
+                break;
             }
-            std::hint::spin_loop();
+            let Some(rest) = timeout.checked_sub(start.elapsed()) else {
+                return Ok(None);
+            };
+            notify.wait(state, ASLEEP, rest);
         }
-        if start.elapsed() < spin() {
-            relax();
-            continue;
-        }
-        let seen = state.compare_exchange(PENDING, ASLEEP, Ordering::AcqRel, Ordering::Acquire);
-        if seen == Err(DONE) {
-            break;
-        }
-        let Some(rest) = timeout.checked_sub(start.elapsed()) else {
-            return Ok(None);
-        };
-        notify.wait(state, ASLEEP, rest);
     }
     let len = memory.u32(base + SLOT_REPLY_LEN).load(Ordering::Relaxed) as usize;
     let too_long = SlotError::TooLong { slot, len, room };

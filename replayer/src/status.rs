@@ -22,6 +22,7 @@ pub const ILLEGAL_ADDRESS: Status = Status(700);
 pub const LAUNCH_OUT_OF_RESOURCES: Status = Status(701);
 pub const LAUNCH_TIMEOUT: Status = Status(702);
 pub const ASSERT: Status = Status(710);
+pub const HOST_MEMORY_ALREADY_REGISTERED: Status = Status(712);
 pub const HARDWARE_STACK_ERROR: Status = Status(714);
 pub const ILLEGAL_INSTRUCTION: Status = Status(715);
 pub const MISALIGNED_ADDRESS: Status = Status(716);

@@ -11,7 +11,8 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use crate::{
-    Finished, Run, Running, library, program, repository, temporary_folder, vcuda, wait_until,
+    Finished, Run, Running, cpu_driver, library, program, repository, temporary_folder, vcuda,
+    wait_until,
 };
 
 /// What a guest is made of.
@@ -151,14 +152,25 @@ pub struct Daemon {
 impl Daemon {
     /// Starts the daemon with further arguments, and waits until it listens.
     pub fn start(arguments: &[&str]) -> Self {
+        Daemon::start_by(|run| run.args(arguments))
+    }
+
+    /// The same with the NVIDIA device, over a CUDA driver that executes on the CPU device.
+    pub fn start_on_nvidia() -> Self {
+        Daemon::start_by(|run| {
+            run.args(["--device", "nvidia"])
+                .env("VCUDA_CUDA_DRIVER", cpu_driver())
+        })
+    }
+
+    fn start_by(prepare: impl FnOnce(Run) -> Run) -> Self {
         let folder = temporary_folder();
         let socket = folder.path().join("vcuda.sock");
-        let running = Run::new(vcuda())
+        let run = Run::new(vcuda())
             .args(["serve", "--vhost-user"])
             .arg(&socket)
-            .args(arguments)
-            .patience(Duration::from_secs(30))
-            .start();
+            .patience(Duration::from_secs(30));
+        let running = prepare(run).start();
         wait_until("the daemon listens", || socket.exists());
         Daemon {
             running,

@@ -5,7 +5,7 @@ use std::fs;
 use std::time::Duration;
 
 use vcuda_tests::machine::{Daemon, Guest, Kind, shims, under_vcuda};
-use vcuda_tests::{Run, library, program, temporary_folder, vcuda, wait_until};
+use vcuda_tests::{Finished, Run, library, program, temporary_folder, vcuda, wait_until};
 
 fn names() -> Vec<String> {
     let folder = program("seed");
@@ -25,19 +25,16 @@ fn one_at_a_time() -> std::sync::MutexGuard<'static, ()> {
     ONE_AT_A_TIME.lock().unwrap_or_else(|e| e.into_inner())
 }
 
-#[test]
-fn every_program_passes_as_it_does_locally() {
-    let _guard = one_at_a_time();
-    let daemon = Daemon::start(&[]);
+/// Runs programs in one guest, which all have to pass, and a line behind them.
+fn all_pass(daemon: &Daemon, names: &[String], behind: &str) -> Finished {
     let guest = Guest::new(Kind::Uml, &[]);
-    let names = names();
     let line = format!(
         "cd /tmp; for name in {}; do LD_PRELOAD=$LIBRARY timeout 120 $PROGRAMS/$name >output 2>&1 </dev/null; \
          status=$?; grep -q \"^PASS $name\" output && [ $status = 0 ] && echo \"passed: $name\" || \
-         {{ echo \"failed: $name with $status\"; tail -n 5 output; }}; done",
+         {{ echo \"failed: $name with $status\"; tail -n 5 output; }}; done; {behind}",
         names.join(" ")
     );
-    let result = guest.boot(&daemon, &line).run();
+    let result = guest.boot(daemon, &line).run();
     let passed = names.iter().filter(|name| {
         result
             .stdout
@@ -46,6 +43,33 @@ fn every_program_passes_as_it_does_locally() {
     });
     let passed = passed.count();
     assert_eq!(passed, names.len(), "{}\n{}", result.stdout, result.stderr);
+    result
+}
+
+#[test]
+fn every_program_passes_as_it_does_locally() {
+    let _guard = one_at_a_time();
+    let daemon = Daemon::start(&[]);
+    all_pass(&daemon, &names(), "");
+    daemon.stop();
+}
+
+#[test]
+fn a_gpu_uses_the_guests_pages_and_lets_go_of_them() {
+    let _guard = one_at_a_time();
+    let daemon = Daemon::start_on_nvidia();
+    let names = [
+        "async_copies",
+        "big_copy",
+        "host_functions",
+        "managed",
+        "memcpy_2d_3d",
+        "pinned_memory",
+        "registered_memory",
+    ];
+    let doctor = format!("{} doctor", vcuda().display());
+    let result = all_pass(&daemon, &names.map(String::from), &doctor);
+    result.expect_stdout(" 0 pages pinned");
     daemon.stop();
 }
 

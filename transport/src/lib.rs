@@ -29,7 +29,7 @@
 //!     window_base: 0,
 //!     record: None,
 //! };
-//! assert_eq!(greet(&ours, &hello, &control, &window)?, Welcome::Accepted { devices: 1 });
+//! assert_eq!(greet(&ours, &hello, &control, &window)?, Welcome::accepted(1));
 //! assert_eq!(worker.join().unwrap(), "a.out");
 //! # Ok::<(), vcuda_transport::TransportError>(())
 //! ```

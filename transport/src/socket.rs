@@ -40,7 +40,7 @@ pub struct Guest {
 
 impl Guest {
     pub fn welcome(&self, stream: &UnixStream, devices: u32) -> Result<(), TransportError> {
-        reply(stream, &Welcome::Accepted { devices })
+        reply(stream, &Welcome::accepted(devices))
     }
 
     pub fn refuse(&self, stream: &UnixStream, reason: String) -> Result<(), TransportError> {
@@ -144,7 +144,7 @@ mod tests {
     #[test]
     fn a_client_of_the_same_build_is_welcome() {
         let (welcome, guest) = meet(hello(), layout::STAGING_LEN);
-        assert_eq!(welcome.unwrap(), Welcome::Accepted { devices: 2 });
+        assert_eq!(welcome.unwrap(), Welcome::accepted(2));
         assert_eq!(guest.unwrap().hello, hello());
     }
 

@@ -146,7 +146,7 @@ pub(super) fn start() -> Result<Session, StartError> {
         Transport::Unix(path) => start_at_socket(&path, hello)?,
     };
     let devices = match started.welcome {
-        Welcome::Accepted { devices } => devices,
+        Welcome::Accepted { devices, .. } => devices,
         Welcome::Refused { reason } => {
             return Err(StartError::Refused {
                 worker: started.worker,

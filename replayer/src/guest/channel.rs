@@ -29,6 +29,9 @@ const MAX_WINDOW: u64 = 1 << 40;
 /// Most memories that are mapped at once. Each takes some of the kernel's mappings.
 const MAX_MEMORIES: usize = 1 << 15;
 
+/// Most pieces of one memory that are mapped one behind the other: a process has 65530 mappings.
+const MAX_PIECES: usize = 1 << 12;
+
 /// Why a worker cannot serve a client in a virtual machine.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -88,7 +91,7 @@ impl Notify for GuestNotify {
 /// What a memory's pages are in this process.
 enum Mapped {
     Control,
-    Window { offset: u64, len: u64 },
+    Window { offset: u64 },
     User(Arc<Answer>),
 }
 
@@ -98,7 +101,7 @@ pub struct Channel {
     writer: Arc<Writer>,
     ram: Ram,
     control: Option<Reservation>,
-    window: Option<(Reservation, Arc<Backing>)>,
+    window: Option<(Arc<Reservation>, Arc<Backing>)>,
     table: Arc<GuestTable>,
     memories: HashMap<u64, Mapped>,
 }
@@ -154,7 +157,7 @@ impl Channel {
             backing: Some(backing.clone()),
         };
         let control = control.memory();
-        self.window = Some((reservation, backing));
+        self.window = Some((Arc::new(reservation), backing));
         Ok(Greeted {
             hello,
             control,
@@ -234,6 +237,17 @@ impl Channel {
         self.ram.scattered(segments).map_err(Self::refuse).ok()
     }
 
+    /// Pages of the guest one behind the other, as long as that takes few mappings.
+    fn gathered(&self, len: u64, segments: &[Segment]) -> Option<Scattered> {
+        if segments.len() > MAX_PIECES {
+            return None;
+        }
+        let room = Reservation::new(None, len).map_err(Self::refuse).ok()?;
+        let mapped = self.ram.map_into(&room, 0, segments);
+        mapped.map_err(Self::refuse).ok()?;
+        Some(room.memory().into())
+    }
+
     fn add(&mut self, id: u64, purpose: Purpose, segments: &[Segment]) -> Option<()> {
         if self.memories.contains_key(&id) || self.memories.len() >= MAX_MEMORIES {
             return None;
@@ -256,7 +270,7 @@ impl Channel {
             }
             Purpose::Window(offset) => {
                 let (window, backing) = self.window.as_ref()?;
-                if backing.touches(offset, len) {
+                if !backing.is_free(offset, len) {
                     return None;
                 }
                 if let Err(error) = self.ram.map_into(window, offset, segments) {
@@ -266,14 +280,17 @@ impl Channel {
                     return None;
                 }
                 backing.add(offset, len);
-                Mapped::Window { offset, len }
+                Mapped::Window { offset }
             }
             Purpose::User => {
                 let guard = Arc::new(Answer {
                     writer: self.writer.clone(),
                     token: AtomicU64::new(0),
                 });
-                let memory = self.scattered(segments)?.guarded_by(guard.clone());
+                let memory = self
+                    .gathered(len, segments)
+                    .or_else(|| self.scattered(segments))?;
+                let memory = memory.lasting().guarded_by(guard.clone());
                 self.table.register(id, memory).then_some(())?;
                 Mapped::User(guard)
             }
@@ -289,10 +306,18 @@ impl Channel {
                 self.memories.insert(id, Mapped::Control);
                 false
             }
-            Some(Mapped::Window { offset, len }) => match &self.window {
+            Some(Mapped::Window { offset }) => match &self.window {
                 Some((window, backing)) => {
-                    backing.remove(offset);
-                    window.clear(offset, len).map_err(Self::refuse).is_ok()
+                    let (window, writer) = (window.clone(), self.writer.clone());
+                    // At once, unless a device uses it still.
+                    let left = move |len| {
+                        let done = window.clear(offset, len).map_err(Self::refuse).is_ok();
+                        writer.send(&FromWorker::Answer { token, done });
+                    };
+                    if backing.remove(offset, left) {
+                        return;
+                    }
+                    false
                 }
                 None => false,
             },

@@ -31,7 +31,7 @@ pub(super) struct HostTable {
 impl Session {
     pub(super) fn host_alloc(&mut self, _kind: HostMemory, offset: u64, size: u64) -> Outcome {
         let end = offset.checked_add(size).ok_or(status::INVALID_VALUE)?;
-        if size == 0 || offset < STAGING_LEN || !self.window.holds(offset, size) {
+        if size == 0 || offset < STAGING_LEN {
             return Err(status::INVALID_VALUE);
         }
         let mut taken = self.host.taken.lock();
@@ -39,7 +39,7 @@ impl Session {
             Some((&other, &len)) => other + len <= offset,
             None => true,
         };
-        if !free {
+        if !free || !self.window.claim(offset, size) {
             return Err(status::INVALID_VALUE);
         }
         let address = self.window.base + offset;
@@ -48,6 +48,7 @@ impl Session {
                 for device in &self.devices[..index] {
                     device.host_free(address);
                 }
+                self.window.release(offset);
                 return Err(status);
             }
         }
@@ -67,6 +68,7 @@ impl Session {
         for device in self.devices.iter() {
             let (left, devices) = (left.clone(), self.devices.clone());
             let (taken, shared) = (self.host.taken.clone(), self.shared.clone());
+            let window = self.window.clone();
             device.synchronize(Box::new(move |_| {
                 if left.fetch_sub(1, Ordering::AcqRel) > 1 {
                     return;
@@ -75,6 +77,7 @@ impl Session {
                     device.host_free(address);
                 }
                 taken.lock().remove(&offset);
+                window.release(offset);
                 shared.settle(ticket, Ok(Reply::Done));
             }));
         }

@@ -16,17 +16,42 @@ use crate::{Code, Gpu, INVALID_VALUE, RANGE, code, current, driver, ok};
 /// the driver.
 pub(crate) fn window() -> Option<Window> {
     let maps = std::fs::read_to_string("/proc/self/maps").ok()?;
-    let named =
-        |line: &&str| line.contains("memfd:vcuda-window") || line.contains("memfd:vcuda-replay");
-    let line = maps.lines().find(named)?;
-    let (from, to) = line.split(' ').next()?.split_once('-')?;
-    let base = u64::from_str_radix(from, 16).ok()?;
-    let end = u64::from_str_radix(to, 16).ok()?;
+    let mappings: Vec<_> = maps.lines().filter_map(mapping).collect();
+    let named = |name: &str| name.contains("vcuda-window") || name.contains("vcuda-replay");
+    let first = mappings
+        .iter()
+        .position(|&(from, _, name)| named(name) || is_base_for_guests(from))?;
+    let (base, mut end, name) = mappings[first];
+    if !named(name) {
+        // Address space, with pages of the guest here and there.
+        for &(from, to, _) in &mappings[first + 1..] {
+            if from != end {
+                break;
+            }
+            end = to;
+        }
+    }
     Some(Window {
         base,
         memory: memory_at(base, end - base),
         backing: None,
     })
+}
+
+/// A line of /proc/self/maps: from, to, and the rest.
+fn mapping(line: &str) -> Option<(u64, u64, &str)> {
+    let (range, rest) = line.split_once(' ')?;
+    let (from, to) = range.split_once('-')?;
+    let number = |text| u64::from_str_radix(text, 16).ok();
+    Some((number(from)?, number(to)?, rest))
+}
+
+/// Where clients in virtual machines have their windows, and nothing else is.
+fn is_base_for_guests(address: u64) -> bool {
+    let high = 0x2000_0000_0000..=0x2f00_0000_0000;
+    let low = 0x20_0000_0000..=0x40_0000_0000;
+    (high.contains(&address) && address.is_multiple_of(1 << 40))
+        || (low.contains(&address) && address.is_multiple_of(1 << 36))
 }
 
 /// Memory of this process. Its owner keeps it while the driver may use it.

@@ -6,13 +6,14 @@ use std::io;
 use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use vcuda_protocol::handshake::{Hello, Welcome};
-use vcuda_protocol::layout::CONTROL_LEN;
+use vcuda_protocol::layout::{CONTROL_LEN, RING};
 use vcuda_protocol::notify::Notify;
+use vcuda_protocol::ring::{self, LONG_SPIN};
 use vcuda_protocol::shared::SharedMemory;
 
 use super::{InPlace, Link, uapi};
@@ -59,6 +60,8 @@ pub struct DeviceFile {
     control: SharedMemory,
     /// Where the window lies in this process.
     window: Arc<Mapped>,
+    /// The worker's advice, once there is a worker.
+    spin: OnceLock<Duration>,
 }
 
 struct Mapped {
@@ -120,11 +123,18 @@ impl DeviceFile {
             base: control,
             len: CONTROL_LEN,
         }));
+        // Some kernels see only by a fault that a page was written: better now than in the first
+        // commands.
+        for page in (RING..CONTROL_LEN).step_by(PAGE as usize) {
+            let is_there = control.write(page, &[0]);
+            debug_assert!(is_there, "it was mapped");
+        }
         Ok(DeviceFile {
             file,
             longest: info.max_transfer,
             control,
             window: Arc::new(window),
+            spin: OnceLock::new(),
         })
     }
 
@@ -164,7 +174,12 @@ impl DeviceFile {
             }
         })?;
         answer.truncate(start.answer_len as usize);
-        Ok(guest::decode_welcome(&answer)?)
+        let welcome = guest::decode_welcome(&answer)?;
+        if let Welcome::Accepted { spin, .. } = welcome {
+            // There is one start.
+            let _ = self.spin.set(spin.min(LONG_SPIN));
+        }
+        Ok(welcome)
     }
 }
 
@@ -285,6 +300,11 @@ impl Notify for DeviceFile {
         // A session that has ended needs no waking, and nothing else can go wrong.
         // SAFETY: the request has no argument.
         unsafe { libc::ioctl(self.file.as_raw_fd(), uapi::KICK) };
+    }
+
+    /// The worker has the host's processors, of which this machine may have a few.
+    fn spin(&self) -> Duration {
+        self.spin.get().copied().unwrap_or_else(ring::spin)
     }
 }
 

@@ -46,7 +46,9 @@ impl State {
                     return Err(status::INVALID_VALUE);
                 }
                 let here = contiguous(&memory, offset, rows.span());
-                let pinned = here.filter(|&here| self.is_staging(machine, here, rows.span()));
+                let pinned = here.filter(|&here| {
+                    self.is_staging(machine, here, rows.span()) || self.is_lasting(machine, &memory)
+                });
                 Ok(match pinned {
                     Some(here) => Side::Visible(here, rows),
                     None => Side::Private(memory, offset, rows),
@@ -285,13 +287,16 @@ fn transfer(
 fn gather(memory: &Scattered, offset: u64, rows: Rows, to: u64) -> Result<(), Status> {
     let mut position = 0;
     for (at, len) in rows.runs() {
-        // SAFETY: the callers' buffers hold all bytes of the box, and are in no other use.
-        let room =
-            unsafe { std::slice::from_raw_parts_mut((to as *mut u8).add(position), len as usize) };
-        if !memory.read(offset + at, room) {
+        let read = super::in_parts::in_parts(len, |from, part| {
+            let place = (to + position + from) as *mut u8;
+            // SAFETY: the callers' buffers hold all bytes of the box, and are in no other use.
+            let room = unsafe { std::slice::from_raw_parts_mut(place, part as usize) };
+            memory.read(offset + at + from, room)
+        });
+        if !read {
             return Err(status::INVALID_VALUE);
         }
-        position += len as usize;
+        position += len;
     }
     Ok(())
 }
@@ -300,13 +305,16 @@ fn gather(memory: &Scattered, offset: u64, rows: Rows, to: u64) -> Result<(), St
 fn scatter(memory: &Scattered, offset: u64, rows: Rows, from: u64) -> Result<(), Status> {
     let mut position = 0;
     for (at, len) in rows.runs() {
-        // SAFETY: the callers' buffers hold all bytes of the box, and the copy into them is over.
-        let bytes =
-            unsafe { std::slice::from_raw_parts((from as *const u8).add(position), len as usize) };
-        if !memory.write(offset + at, bytes) {
+        let written = super::in_parts::in_parts(len, |start, part| {
+            let place = (from + position + start) as *const u8;
+            // SAFETY: the callers' buffers hold all bytes of the box, and the copy into them is over.
+            let bytes = unsafe { std::slice::from_raw_parts(place, part as usize) };
+            memory.write(offset + at + start, bytes)
+        });
+        if !written {
             return Err(status::INVALID_VALUE);
         }
-        position += len as usize;
+        position += len;
     }
     Ok(())
 }

@@ -3,13 +3,16 @@
 //! buffers for memory that is not.
 
 use std::collections::BTreeMap;
+use std::sync::{Arc, Weak};
 
+use parking_lot::Mutex;
 use vcuda_protocol::Status;
 use vcuda_protocol::layout::{STAGING_CHUNK_LEN, STAGING_LEN};
+use vcuda_protocol::scattered::Scattered;
 
-use super::driver::call;
-use super::machine::{Machine, State};
+use super::machine::{Jobs, Machine, State};
 use crate::devices::allocations::Allocations;
+use crate::devices::{Operand, StreamHandle};
 use crate::status;
 
 const PAGE: u64 = 4096;
@@ -23,10 +26,66 @@ pub(super) struct Host {
     /// Pinned and managed memory of the session.
     allocations: Allocations,
     sizes: BTreeMap<u64, u64>,
-    /// Staging chunks that are pinned, by address.
+    /// Staging chunks that are pinned, by address, and those whose memory stays.
     chunks: Vec<u64>,
+    claimed: Vec<u64>,
     /// Buffers that are not in use, by size.
     buffers: BTreeMap<u64, Vec<u64>>,
+    /// How often all that was pinned had to be pinned again.
+    age: u64,
+}
+
+/// Memory of a client in a virtual machine, pinned from its first copy on. Attached to that memory:
+/// its last user, who is never a function that the driver calls, gives it back.
+struct Lasting {
+    machine: Weak<Machine>,
+    address: u64,
+    size: usize,
+    /// As of which age it is pinned, and whether that worked.
+    pinned: Mutex<Option<(u64, bool)>>,
+}
+
+impl Lasting {
+    fn is_pinned(&self, machine: &Machine, age: u64) -> bool {
+        let mut pinned = self.pinned.lock();
+        match *pinned {
+            Some((of, is_pinned)) if of == age => is_pinned,
+            before => {
+                // A context that lives may have it pinned still.
+                let was_pinned = before.is_some_and(|(_, was_pinned)| was_pinned);
+                let result = machine
+                    .enter_any()
+                    .and_then(|_| machine.register(self.address, self.size));
+                let is_pinned = match result {
+                    Ok(()) => true,
+                    Err(status) => was_pinned && status == status::HOST_MEMORY_ALREADY_REGISTERED,
+                };
+                *pinned = Some((age, is_pinned));
+                is_pinned
+            }
+        }
+    }
+}
+
+/// The memory of operands that may be used after a copy of them was issued.
+pub(super) fn lasting(operands: [&Operand; 2]) -> Vec<Scattered> {
+    let lasting = |operand: &Operand| match operand {
+        Operand::Host { memory, .. } => memory.attached().is_some().then(|| memory.clone()),
+        Operand::Device { .. } => None,
+    };
+    operands.into_iter().filter_map(lasting).collect()
+}
+
+impl Drop for Lasting {
+    fn drop(&mut self) {
+        let is_pinned = self.pinned.get_mut().is_some_and(|(_, pinned)| pinned);
+        if is_pinned
+            && let Some(machine) = self.machine.upgrade()
+            && machine.enter_any().is_ok()
+        {
+            machine.unregister(self.address);
+        }
+    }
 }
 
 /// Pinned memory for a copy.
@@ -63,10 +122,43 @@ impl State {
     pub(super) fn host_free(&mut self, machine: &Machine, address: u64) {
         self.host.allocations.remove(address);
         if self.host.sizes.remove(&address).is_some() && machine.enter_any().is_ok() {
-            let memory = address as *mut std::ffi::c_void;
-            // A context that failed has nothing pinned any more.
-            let _ = call!(machine.driver, cuMemHostUnregister(memory));
+            machine.unregister(address);
         }
+    }
+
+    /// Keeps memory until a stream has done what was issued on it so far.
+    pub(super) fn keep(
+        &mut self,
+        machine: &Machine,
+        stream: StreamHandle,
+        memory: Vec<Scattered>,
+        jobs: &mut Jobs,
+    ) -> Result<(), Status> {
+        match memory.is_empty() {
+            true => Ok(()),
+            false => self.wait_for_stream(machine, stream, Box::new(|_| drop(memory)), jobs),
+        }
+    }
+
+    /// Whether memory of a client that lasts is pinned. It is when it is first asked for.
+    pub(super) fn is_lasting(&self, machine: &Machine, memory: &Scattered) -> bool {
+        let Some(place) = memory.attached() else {
+            return false;
+        };
+        let size = memory.len();
+        let Some(address) = memory.contiguous(0, size) else {
+            return false;
+        };
+        let lasting = place.get_or_init(|| {
+            Box::new(Lasting {
+                machine: Arc::downgrade(&machine.this()),
+                address: address as u64,
+                size: size as usize,
+                pinned: Mutex::default(),
+            })
+        });
+        let lasting = lasting.downcast_ref::<Lasting>();
+        lasting.is_some_and(|lasting| lasting.is_pinned(machine, self.host.age))
     }
 
     pub(super) fn host_holds(&self, address: u64, len: u64) -> bool {
@@ -87,8 +179,16 @@ impl State {
         if first != last {
             return false;
         }
-        let chunk = window.base + first * STAGING_CHUNK_LEN;
+        let start = first * STAGING_CHUNK_LEN;
+        let chunk = window.base + start;
         if !self.host.chunks.contains(&chunk) {
+            // For as long as the session lasts.
+            if !self.host.claimed.contains(&chunk) {
+                if !window.claim(start, STAGING_CHUNK_LEN) {
+                    return false;
+                }
+                self.host.claimed.push(chunk);
+            }
             let pinned = machine
                 .enter_any()
                 .and_then(|_| machine.register(chunk, STAGING_CHUNK_LEN as usize));
@@ -121,6 +221,7 @@ impl State {
     /// Pins everything again: the context that had done it is gone.
     pub(super) fn pin_again(&mut self, machine: &Machine) {
         self.host.chunks.clear();
+        self.host.age += 1;
         let allocated = self.host.sizes.iter();
         let allocated = allocated.map(|(&at, &size)| (at, size.next_multiple_of(PAGE) as usize));
         for (address, size) in machine.own_memory().into_iter().chain(allocated) {

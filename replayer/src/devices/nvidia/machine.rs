@@ -251,6 +251,12 @@ impl Machine {
         )
     }
 
+    pub(super) fn unregister(&self, address: u64) {
+        let memory = address as *mut std::ffi::c_void;
+        // A context that failed has nothing pinned any more.
+        let _ = call!(self.driver, cuMemHostUnregister(memory));
+    }
+
     /// Our own pinned memory, for a context that has to learn of it again.
     pub(super) fn own_memory(&self) -> Vec<(u64, usize)> {
         self.own.lock().clone()

@@ -14,6 +14,7 @@
 mod copy;
 mod driver;
 mod host;
+mod in_parts;
 mod info;
 mod machine;
 mod managed;
@@ -255,7 +256,11 @@ impl Device for NvidiaDevice {
         extent: Extent,
         _tag: u64,
     ) -> Result<(), Status> {
-        self.with(|state, jobs| state.copy(&self.machine, stream, (dst, src), extent, jobs))
+        let used = host::lasting([&dst, &src]);
+        self.with(|state, jobs| {
+            state.copy(&self.machine, stream, (dst, src), extent, jobs)?;
+            state.keep(&self.machine, stream, used, jobs)
+        })
     }
 
     fn fill(
