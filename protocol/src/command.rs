@@ -8,6 +8,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::array::Array;
 use crate::types::*;
 
 /// When a command is answered.
@@ -132,13 +133,22 @@ commands! {
     /// The client is leaving of its own accord; answered when the recording is safely in its file.
     Goodbye => Waits;
 
-    /// Makes a texture or surface object of memory, for launches that are issued later. Kernels know
-    /// it by the number, which is one of [`Texture::object`].
-    TextureCreate { device: u32, object: u64, texture: Texture } => Posted;
+    /// Makes a texture or surface object of memory or of an array, for launches that are issued
+    /// later. Reply: [`Reply::Object`], the number by which kernels know it: the one that is asked
+    /// for, a [`Texture::object`], unless the device numbers its objects itself. A replay asks for
+    /// the number that the recording's device gave.
+    TextureCreate { device: u32, object: u64, texture: Texture } => Prompt;
     /// Launches that are issued later do not know the object any more.
     TextureDestroy { device: u32, object: u64 } => Posted;
     /// How much memory kernels may allocate (`CU_LIMIT_MALLOC_HEAP_SIZE`).
     KernelHeap { device: u32, size: u64 } => Posted;
+
+    /// Makes an array. The client chose the addresses of its texels, from the range
+    /// [`DeviceInfo::arrays`]; copies name them as those of memory.
+    ArrayCreate { device: u32, array: Array } => Prompt;
+    /// Destroys an array once all work issued before has finished; the reply says that its
+    /// addresses may be used again.
+    ArrayDestroy { device: u32, address: u64 } => Waits;
 }
 
 /// [`Header::api`] of a command that no function of the program caused.

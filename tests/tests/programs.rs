@@ -25,7 +25,7 @@ macro_rules! programs {
 }
 
 programs! {
-    abi_10 abi_11 abi_12 async_allocation async_copies barrier_objects big_copy concurrent_waits constructor_calls
+    abi_10 abi_11 abi_12 async_allocation async_copies barrier_objects big_copy bindless_textures concurrent_waits constructor_calls
     cooperative_grid cross_thread_sync device_functions device_launch device_limits device_malloc device_printf device_query
     double_precision driver_api driver_arrays driver_dlopen driver_edges driver_kernels dynamic_shared errors
     exit_without_cleanup float_functions fork_before_cuda fork_program half_atomics half_precision histogram_atomics

@@ -22,9 +22,11 @@ use std::time::Duration;
 
 use vcuda_protocol::scattered::Scattered;
 use vcuda_protocol::{
-    Bytes, DeviceInfo, Dim3, Extent, FunctionInfo, GlobalInfo, MemoryInfo, ModuleInfo, Pitch,
-    Status, Texture,
+    Array, Bytes, DeviceInfo, Dim3, Extent, FunctionInfo, GlobalInfo, MemoryInfo, ModuleInfo,
+    Pitch, Status, Texture,
 };
+
+use crate::status;
 
 pub mod cpu;
 pub mod null;
@@ -74,7 +76,7 @@ pub enum Order {
 /// One side of a copy.
 #[derive(Clone)]
 pub enum Operand {
-    /// Memory that the devices know by address: their own, and pinned or managed memory.
+    /// What the devices know by address: their own memory, pinned or managed memory, and arrays.
     Device { address: u64, pitch: Pitch },
     /// Host memory, from `offset` on. The range is checked already.
     Host {
@@ -126,7 +128,7 @@ pub trait Device: Send + Sync {
     /// Allocates at an address within [`DeviceInfo::heap_base`] and `heap_len`.
     fn allocate(&self, address: u64, size: u64, order: Order, tag: u64) -> Result<(), Status>;
     fn free(&self, address: u64, order: Order) -> Result<(), Status>;
-    /// Whether a range lies within one allocation or variable, as of what was issued.
+    /// Whether a range lies within one allocation, array or variable, as of what was issued.
     fn holds(&self, address: u64, len: u64) -> bool;
     /// Makes a range of the window known to the device, by its address.
     fn host_allocate(&self, address: u64, size: u64) -> Result<(), Status>;
@@ -214,8 +216,21 @@ pub trait Device: Send + Sync {
     ) -> Result<u32, Status>;
     fn launch(&self, stream: StreamHandle, request: LaunchRequest, tag: u64) -> Result<(), Status>;
 
-    /// Makes a texture or surface object known to launches that are issued later, by its number.
-    fn texture_create(&self, object: u64, texture: &Texture) -> Result<(), Status>;
+    /// Makes an array. From now on [`Operand::Device`] may name its texels. A device whose arrays
+    /// are memory has nothing else to do for them, as here.
+    fn array_create(&self, array: &Array, tag: u64) -> Result<(), Status> {
+        let size = array.bytes().ok_or(status::INVALID_VALUE)?;
+        self.allocate(array.address, size, Order::Device, tag)
+    }
+    /// Calls back when all work issued before on the device has finished and the array is gone.
+    fn array_destroy(&self, address: u64, done: Completion) -> Result<(), Status> {
+        self.free(address, Order::Device)?;
+        self.synchronize(done);
+        Ok(())
+    }
+    /// Makes a texture or surface object known to launches that are issued later, by the number that
+    /// is returned: the one that is asked for, or the device's own.
+    fn texture_create(&self, object: u64, texture: &Texture) -> Result<u64, Status>;
     /// Launches that were issued before still know the object.
     fn texture_destroy(&self, object: u64) -> Result<(), Status>;
     /// Sets how much memory kernels may allocate.

@@ -437,12 +437,21 @@ impl Session {
                 object,
                 texture,
             } => {
-                self.device(device)?.texture_create(object, &texture)?;
-                Ok(Some(Reply::Done))
+                let object = self.device(device)?.texture_create(object, &texture)?;
+                Ok(Some(Reply::Object(object)))
             }
             Command::TextureDestroy { device, object } => {
                 self.device(device)?.texture_destroy(object)?;
                 Ok(Some(Reply::Done))
+            }
+            Command::ArrayCreate { device, array } => {
+                self.device(device)?.array_create(&array, tag)?;
+                Ok(Some(Reply::Done))
+            }
+            Command::ArrayDestroy { device, address } => {
+                self.device(device)?
+                    .array_destroy(address, self.answer(ticket))?;
+                Ok(None)
             }
             Command::KernelHeap { device, size } => {
                 self.device(device)?.kernel_heap(size)?;
@@ -551,6 +560,8 @@ impl Session {
             | MemInfo { device }
             | TextureCreate { device, .. }
             | TextureDestroy { device, .. }
+            | ArrayCreate { device, .. }
+            | ArrayDestroy { device, .. }
             | KernelHeap { device, .. }
             | ModuleLoad { device, .. } => Some(*device),
             MemAllocAsync { stream, .. }

@@ -11,6 +11,7 @@
 // A driver's functions have the names and the contracts of cuda.h.
 #![allow(non_snake_case, clippy::missing_safety_doc, clippy::too_many_arguments)]
 
+mod arrays;
 mod host;
 mod modules;
 mod work;
@@ -255,6 +256,7 @@ extern "C" fn cuCtxDestroy_v2(context: u64) -> Code {
             gpu.device.reset(done);
             Ok(())
         })?;
+        arrays::forget(context as usize - 1);
         *gpu.open.lock() = false;
         CURRENT.set(0);
         Ok(())

@@ -8,6 +8,7 @@ use std::time::Duration;
 use vcuda_protocol::{Extent, Pitch};
 use vcuda_replayer::devices::Completion;
 
+use crate::arrays::texels;
 use crate::host::operand;
 use crate::{Code, INVALID_VALUE, NOT_READY, code, current, event, ok, put, stream, wait};
 
@@ -165,6 +166,9 @@ extern "C" fn cuMemcpyHtoDAsync_v2(to: u64, from: *const c_void, bytes: usize, o
     })())
 }
 
+/// `CU_MEMORYTYPE_ARRAY`
+const ARRAY: u32 = 3;
+
 /// `CUDA_MEMCPY3D`
 #[repr(C)]
 struct Copy3D {
@@ -204,20 +208,23 @@ unsafe extern "C" fn cuMemcpy3DAsync_v2(of: *const Copy3D, on: u64) -> Code {
         height: of.height as u64,
         depth: of.depth as u64,
     };
-    let fits = |row: usize, height: usize| row >= of.width && height >= of.height;
-    if !fits(of.src_pitch, of.src_height) || !fits(of.dst_pitch, of.dst_height) {
-        return INVALID_VALUE;
-    }
-    let pitch = |row: usize, height: usize| Pitch {
-        row: row as u64,
-        slice: (row * height) as u64,
+    let memory = |address: u64, row: usize, height: usize| {
+        let pitch = Pitch {
+            row: row as u64,
+            slice: (row * height) as u64,
+        };
+        let fits = row >= of.width && height >= of.height;
+        fits.then_some((address, pitch)).ok_or(INVALID_VALUE)
     };
-    code(copy(
-        on,
-        (of.dst_device, pitch(of.dst_pitch, of.dst_height)),
-        (of.src_device, pitch(of.src_pitch, of.src_height)),
-        extent,
-    ))
+    let dst = match of.dst_type {
+        ARRAY => texels(of.dst_array, [of.dst_x, of.dst_y, of.dst_z]),
+        _ => memory(of.dst_device, of.dst_pitch, of.dst_height),
+    };
+    let src = match of.src_type {
+        ARRAY => texels(of.src_array, [of.src_x, of.src_y, of.src_z]),
+        _ => memory(of.src_device, of.src_pitch, of.src_height),
+    };
+    code(dst.and_then(|dst| copy(on, dst, src?, extent)))
 }
 
 fn fill(of: u64, place: (u64, u64), value: u32, element: u8, count: (usize, usize)) -> Code {

@@ -96,12 +96,13 @@ impl Tables {
 /// Where address space is scarce, a device is not made smaller than this.
 const SMALLEST_MEMORY: u64 = 16 << 20;
 
-/// Each device's heap and its modules' variables.
+/// Each device's heap, its arrays and its modules' variables.
 fn device_regions(options: &CpuOptions) -> Result<Vec<Region>, MemoryError> {
     let mut regions = Vec::new();
     for index in 0..options.devices {
         for (base, len) in [
             memory::heap(index, options),
+            memory::arrays(index, options),
             memory::globals(index, options),
             memory::kernel_heap(index, options),
         ] {
@@ -657,9 +658,10 @@ impl Device for CpuDevice {
         Ok(())
     }
 
-    fn texture_create(&self, object: u64, texture: &Texture) -> Result<(), Status> {
+    fn texture_create(&self, object: u64, texture: &Texture) -> Result<u64, Status> {
         let mut tables = self.machine.tables.lock();
-        tables.textures(self.index)?.create(object, texture)
+        let textures = tables.textures(self.index)?;
+        textures.create(object, texture).map(|()| object)
     }
 
     fn texture_destroy(&self, object: u64) -> Result<(), Status> {

@@ -11,12 +11,14 @@ use std::time::{Duration, Instant};
 use parking_lot::{Condvar, Mutex, ReentrantMutex};
 use vcuda_protocol::{DeviceInfo, Status};
 
+use super::arrays::Arrays;
 use super::driver::{CUcontext, CUstream, Driver, call};
 use super::host::Host;
 use super::memory::Memory;
 use super::modules::Modules;
 use super::printed::Printed;
 use super::streams::{EventWait, Fences, Recorded, Streams, Words};
+use super::textures::Objects;
 use crate::devices::{Completion, Faults, StreamHandle};
 use crate::status;
 use crate::window::Window;
@@ -118,6 +120,8 @@ struct Functions {
 pub(super) struct DeviceState {
     pub(super) legacy: Option<StreamHandle>,
     pub(super) memory: Memory,
+    pub(super) arrays: Arrays,
+    pub(super) objects: Objects,
     /// The error after which nothing runs any more.
     pub(super) error: Option<Status>,
     /// A loaded module may print.
@@ -139,6 +143,8 @@ impl Machine {
         let devices = memories.into_iter().map(|memory| DeviceState {
             legacy: None,
             memory,
+            arrays: Arrays::default(),
+            objects: Objects::default(),
             error: None,
             prints: false,
         });

@@ -206,7 +206,7 @@ impl Memory {
     }
 
     /// Gives back slabs that nothing is in, and that no work uses any more.
-    fn give_back(&mut self, machine: &Machine) {
+    pub(super) fn give_back(&mut self, machine: &Machine) {
         self.see_off(machine);
         let leaving = &self.leaving;
         let is_left = |at: u64, len: u64| {
@@ -285,7 +285,13 @@ impl State {
         if !fits || !memory.allocations.insert(address, size) {
             return Err(status::INVALID_VALUE);
         }
-        if let Err(status) = memory.back(machine, address, size) {
+        let mut backed = memory.back(machine, address, size);
+        if backed == Err(status::OUT_OF_MEMORY) && self.bury_arrays(machine, device) {
+            let memory = &mut self.devices[device].memory;
+            backed = memory.back(machine, address, size);
+        }
+        let memory = &mut self.devices[device].memory;
+        if let Err(status) = backed {
             memory.allocations.remove(address);
             return Err(status);
         }

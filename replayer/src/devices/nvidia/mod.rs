@@ -8,9 +8,11 @@
 //! * [`streams`]: streams, events, gates, and what waits for them;
 //! * [`memory`]: device memory at the client's addresses;
 //! * [`host`]: pinned memory;
+//! * [`arrays`], [`textures`]: arrays by the client's addresses, and the objects made of them;
 //! * [`copy`], [`modules`]: what the driver does by itself, with its arguments checked;
 //! * [`managed`]: `__managed__` variables.
 
+mod arrays;
 mod copy;
 mod driver;
 mod host;
@@ -21,22 +23,26 @@ mod memory;
 mod modules;
 mod printed;
 mod streams;
+mod textures;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use vcuda_protocol::layout::MAX_DEVICES;
 use vcuda_protocol::{
-    DeviceInfo, Extent, FunctionInfo, GlobalInfo, MemoryInfo, ModuleInfo, Pitch, Status, Texture,
+    Array, DeviceInfo, Extent, FunctionInfo, GlobalInfo, MemoryInfo, ModuleInfo, Pitch, Status,
+    Texture,
 };
 
 use super::*;
 use crate::status;
 use crate::window::Window;
+use arrays::Arrays;
 use driver::call;
 pub use driver::{DRIVER_VARIABLE, DriverError};
 use machine::{Gpu, Machine};
 use memory::Memory;
+use textures::Objects;
 
 /// Why there are no NVIDIA devices.
 #[derive(Debug, thiserror::Error)]
@@ -213,6 +219,7 @@ impl Device for NvidiaDevice {
     fn memory_info(&self) -> MemoryInfo {
         let info = self.with(|state, _| {
             self.machine.enter(self.index)?;
+            state.bury_arrays(&self.machine, self.index);
             state.devices[self.index].memory.info(&self.machine)
         });
         info.unwrap_or(MemoryInfo {
@@ -396,13 +403,22 @@ impl Device for NvidiaDevice {
         self.with(|state, _| state.launch(&self.machine, stream, request, tag))
     }
 
-    /// The driver names its objects itself, and kernels are given those names.
-    fn texture_create(&self, _object: u64, _texture: &Texture) -> Result<(), Status> {
-        Err(status::NOT_SUPPORTED)
+    fn array_create(&self, array: &Array, _tag: u64) -> Result<(), Status> {
+        self.with(|state, _| state.create_array(&self.machine, self.index, array))
     }
 
-    fn texture_destroy(&self, _object: u64) -> Result<(), Status> {
-        Err(status::INVALID_HANDLE)
+    fn array_destroy(&self, address: u64, done: Completion) -> Result<(), Status> {
+        self.waits(done, |state, jobs, done| {
+            state.destroy_array(&self.machine, self.index, address, done, jobs)
+        })
+    }
+
+    fn texture_create(&self, object: u64, texture: &Texture) -> Result<u64, Status> {
+        self.with(|state, _| state.create_object(&self.machine, self.index, object, texture))
+    }
+
+    fn texture_destroy(&self, object: u64) -> Result<(), Status> {
+        self.with(|state, _| state.destroy_object(&self.machine, self.index, object))
     }
 
     fn kernel_heap(&self, size: u64) -> Result<(), Status> {
@@ -443,6 +459,8 @@ impl machine::State {
         // What cannot be destroyed is not used any more.
         let _ = machine.destroy_context(device);
         self.devices[device].memory.clear(machine);
+        self.devices[device].arrays = Arrays::default();
+        self.devices[device].objects = Objects::default();
         self.devices[device].error = None;
         if machine.enter_any().is_ok() {
             self.pin_again(machine);
