@@ -81,7 +81,6 @@ struct Level {
 struct Tables {
     next_array: u64,
     arrays: BTreeMap<u64, Arc<Array>>,
-    next_object: u32,
     /// Texture and surface objects by their device and their number there.
     objects: BTreeMap<(u32, u64), Object>,
 }
@@ -89,7 +88,6 @@ struct Tables {
 static TABLES: Mutex<Tables> = Mutex::new(Tables {
     next_array: 1,
     arrays: BTreeMap::new(),
-    next_object: 1,
     objects: BTreeMap::new(),
 });
 
@@ -397,15 +395,9 @@ pub(crate) fn create_object(
         max_anisotropy: reading.max_anisotropy,
         surface: entry.reading.is_none(),
     };
-    let wish = {
-        let mut tables = TABLES.lock();
-        let next = tables.next_object;
-        tables.next_object = next.checked_add(1).ok_or(error::OUT_OF_MEMORY)?;
-        Texture::object(next)
-    };
     let reply = session::get()?.call(&Command::TextureCreate {
         device: device.wire,
-        object: wish,
+        object: 0,
         texture,
     })?;
     let Reply::Object(object) = reply else {

@@ -134,9 +134,9 @@ commands! {
     Goodbye => Waits;
 
     /// Makes a texture or surface object of memory or of an array, for launches that are issued
-    /// later. Reply: [`Reply::Object`], the number by which kernels know it: the one that is asked
-    /// for, a [`Texture::object`], unless the device numbers its objects itself. A replay asks for
-    /// the number that the recording's device gave.
+    /// later. Reply: [`Reply::Object`], the number by which kernels know it, which the device
+    /// chooses where `object` is 0. A replay asks for the number that the recording's device chose:
+    /// kernels may find it in memory.
     TextureCreate { device: u32, object: u64, texture: Texture } => Prompt;
     /// Launches that are issued later do not know the object any more.
     TextureDestroy { device: u32, object: u64 } => Posted;

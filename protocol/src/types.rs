@@ -271,21 +271,6 @@ pub struct Texture {
     pub surface: bool,
 }
 
-impl Texture {
-    /// Objects are numbered from here on: kernel parameters rarely hold such numbers by chance.
-    const FIRST_OBJECT: u64 = 0x7e00_0000_0000_0000;
-
-    /// Whether a number is one of [`Texture::object`], and not one that a GPU's driver chose.
-    pub fn is_clients(object: u64) -> bool {
-        object >= Self::FIRST_OBJECT
-    }
-
-    /// The number of the `n`-th object.
-    pub fn object(n: u32) -> u64 {
-        Self::FIRST_OBJECT + u64::from(n)
-    }
-}
-
 /// What the levels of a texture are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum TextureShape {

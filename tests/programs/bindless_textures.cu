@@ -85,9 +85,9 @@ static void objects_come_and_go() {
     cudaArray_t array = plane(8, 8);
     std::vector<cudaTextureObject_t> live;
     unsigned chance = 1;
-    for (int i = 0; i < 600; i++) {
+    for (int i = 0; i < 1200; i++) {
         chance = chance * 1103515245 + 12345;
-        if (live.size() < 20 || chance >> 16 & 1) {
+        if (live.size() < 20 || i < 300 || (i > 600 && chance >> 16 & 1)) {
             cudaTextureObject_t made = texture(of(array));
             for (cudaTextureObject_t other : live) REQUIRE(other != made);
             live.push_back(made);

@@ -72,6 +72,7 @@ fn a_recording_replays_on_the_device_that_it_was_made_on_and_on_another() {
         "memcpy_2d_3d",
         "textures",
         "surfaces",
+        "bindless_textures",
     ] {
         for made_on in ["nvidia", "cpu"] {
             let trace = folder.path().join(format!("{name}.{made_on}"));

@@ -229,7 +229,7 @@ pub trait Device: Send + Sync {
         Ok(())
     }
     /// Makes a texture or surface object known to launches that are issued later, by the number that
-    /// is returned: the one that is asked for, or the device's own.
+    /// is returned. Where one is asked for (0: any) and cannot be had, it is another.
     fn texture_create(&self, object: u64, texture: &Texture) -> Result<u64, Status>;
     /// Launches that were issued before still know the object.
     fn texture_destroy(&self, object: u64) -> Result<(), Status>;

@@ -330,6 +330,7 @@ impl Device for NullDevice {
     }
 
     fn texture_create(&self, object: u64, texture: &Texture) -> Result<u64, Status> {
+        let object = if object == 0 { self.name() } else { object };
         let mut tables = self.tables.lock();
         if texture.levels.is_empty() || !tables.textures.insert(object) {
             return Err(status::INVALID_VALUE);

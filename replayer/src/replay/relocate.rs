@@ -5,14 +5,13 @@ use std::collections::BTreeMap;
 
 use vcuda_protocol::{Command, DeviceInfo, Place};
 
-/// Where ranges of recorded device addresses are now, and which numbers texture and surface objects
-/// have. Empty where all are as they were, which is the rule on one kind of device.
+/// Where ranges of recorded device addresses are now. Empty where all are as they were, which is
+/// the rule on one kind of device.
 ///
 /// Addresses in commands are moved. So are those in the parameters of a launch: each aligned
 /// double word that lies in a moved range. A number that happens to look like such an address would
-/// be moved with them; device heaps lie where programs' numbers rarely do, and so do the numbers of
-/// objects that the client chose. (Those that a driver chose are small: they have to be the same
-/// again.) What a program has stored in device memory itself is not found.
+/// be moved with them; device heaps lie where programs' numbers rarely do. Addresses that a program
+/// has stored in device memory itself are not found.
 #[derive(Debug, Default)]
 pub(super) struct Relocation {
     /// Old beginning: old length, new beginning. Do not overlap.
@@ -69,7 +68,6 @@ impl Relocation {
             }
             Command::ArrayCreate { array, .. } => array.address = self.address(array.address),
             Command::ArrayDestroy { address, .. } => *address = self.address(*address),
-            Command::TextureDestroy { object, .. } => *object = self.address(*object),
             Command::TextureCreate { texture, .. } => {
                 for level in &mut texture.levels {
                     level.address = self.address(level.address);

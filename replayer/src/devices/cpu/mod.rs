@@ -660,8 +660,7 @@ impl Device for CpuDevice {
 
     fn texture_create(&self, object: u64, texture: &Texture) -> Result<u64, Status> {
         let mut tables = self.machine.tables.lock();
-        let textures = tables.textures(self.index)?;
-        textures.create(object, texture).map(|()| object)
+        tables.textures(self.index)?.create(object, texture)
     }
 
     fn texture_destroy(&self, object: u64) -> Result<(), Status> {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Texture and surface objects, as the engine knows them.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use vcuda_protocol::{Status, Texture, TextureShape};
@@ -23,25 +24,53 @@ const SRGB: u32 = 0x10;
 pub(super) struct Textures {
     images: Arc<Images>,
     count: usize,
+    /// All numbers up to this one were given, and these have come back.
+    given: u64,
+    returned: BTreeSet<u64>,
 }
 
 impl Textures {
-    pub(super) fn create(&mut self, object: u64, texture: &Texture) -> Result<(), Status> {
+    /// Numbers are the lowest that are free, as a GPU's driver has them too: a replay there asks for
+    /// them.
+    pub(super) fn create(&mut self, object: u64, texture: &Texture) -> Result<u64, Status> {
         if self.count >= MAX_OBJECTS {
             return Err(status::OUT_OF_MEMORY);
         }
         let image = image(texture).ok_or(status::INVALID_VALUE)?;
+        let object = match object {
+            0 => self.lowest(),
+            wish => wish,
+        };
         let images = Arc::make_mut(&mut self.images);
         if images.contains(object) || !images.insert(object, image) {
             return Err(status::INVALID_VALUE);
         }
+        self.returned.remove(&object);
         self.count += 1;
-        Ok(())
+        Ok(object)
+    }
+
+    /// The lowest number that is free; 0 is none.
+    fn lowest(&mut self) -> u64 {
+        if let Some(&object) = self.returned.first() {
+            return object;
+        }
+        let mut next = self.given + 1;
+        while self.images.contains(next) {
+            next += 1;
+        }
+        // It comes back at once if nothing is made of it.
+        self.returned.extend([next]);
+        self.given = next;
+        next
     }
 
     pub(super) fn destroy(&mut self, object: u64) -> Result<(), Status> {
         if !Arc::make_mut(&mut self.images).remove(object) {
             return Err(status::INVALID_VALUE);
+        }
+        if object <= self.given {
+            self.returned.insert(object);
         }
         self.count -= 1;
         Ok(())
@@ -110,4 +139,51 @@ fn image(texture: &Texture) -> Option<Image> {
             levels: texture.level_clamp,
         },
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use vcuda_protocol::{Pitch, TextureLevel};
+
+    fn texture(format: u32) -> Texture {
+        let level = TextureLevel {
+            address: 0,
+            pitch: Pitch::default(),
+            size: [1; 3],
+        };
+        Texture {
+            format,
+            channels: 1,
+            shape: TextureShape::Plain,
+            levels: vec![level],
+            address_modes: [0; 3],
+            filter: 0,
+            level_filter: 0,
+            flags: 0,
+            border: [0.0; 4],
+            level_bias: 0.0,
+            level_clamp: [0.0; 2],
+            max_anisotropy: 0,
+            surface: false,
+        }
+    }
+
+    #[test]
+    fn objects_have_the_lowest_numbers_that_are_free() {
+        let mut textures = Textures::default();
+        let mut make = |wish| textures.create(wish, &texture(0x20));
+        assert_eq!([make(0), make(0), make(0)], [Ok(1), Ok(2), Ok(3)]);
+        assert_eq!([make(5), make(0), make(0)], [Ok(5), Ok(4), Ok(6)]);
+        assert_eq!(make(4), Err(status::INVALID_VALUE));
+        for object in [5, 2] {
+            textures.destroy(object).unwrap();
+            assert_eq!(textures.destroy(object), Err(status::INVALID_VALUE));
+        }
+        let mut make = |wish, format| textures.create(wish, &texture(format));
+        assert_eq!(make(0, 7), Err(status::INVALID_VALUE));
+        assert_eq!([make(5, 1), make(0, 1), make(0, 1)], [Ok(5), Ok(2), Ok(7)]);
+        assert_eq!(make(u64::MAX, 1), Ok(u64::MAX));
+        assert_eq!(make(0, 1), Ok(8));
+    }
 }

@@ -2,7 +2,7 @@
 //! Texture and surface objects: the driver's, under the numbers that it gives them.
 //!
 //! The driver numbers the objects of a context from 1 on, textures and surfaces together, and uses
-//! numbers again in no order that could be foretold.
+//! numbers again in no order that could be foretold (driver 580).
 
 use std::collections::HashMap;
 
@@ -16,7 +16,7 @@ use crate::status;
 /// Objects that a GPU may have at once.
 const MAX_OBJECTS: usize = 1 << 20;
 /// So many objects are made at most to get one of a certain number.
-const MOST_TRIES: usize = 2048;
+const MOST_TRIES: usize = 4096;
 
 /// `CUresourcetype`
 const ARRAY: u32 = 0;
@@ -194,8 +194,8 @@ fn view_format(format: u32, channels: u32) -> Option<u32> {
 }
 
 impl State {
-    /// Makes an object. A number that is not the client's is one that the driver once gave: it is to
-    /// give it again, for which objects are made until it does. Gives the number in any case.
+    /// Makes an object. Where it is to have a certain number, objects are made until the driver gives
+    /// that. Gives the number in any case.
     pub(super) fn create_object(
         &mut self,
         machine: &Machine,
@@ -210,7 +210,7 @@ impl State {
         if objects.len() >= MAX_OBJECTS {
             return Err(status::OUT_OF_MEMORY);
         }
-        let tries = match Texture::is_clients(wish) || objects.contains_key(&wish) {
+        let tries = match wish == 0 || objects.contains_key(&wish) {
             true => 1,
             false => MOST_TRIES,
         };
