@@ -403,7 +403,10 @@ pub(crate) fn create_object(
     let Reply::Object(object) = reply else {
         return Err(contexts::unexpected("TextureCreate", &reply));
     };
-    TABLES.lock().objects.insert((device.ordinal, object), entry);
+    TABLES
+        .lock()
+        .objects
+        .insert((device.ordinal, object), entry);
     Ok(object)
 }
 

@@ -64,7 +64,11 @@ impl Array {
             _ => extent.checked_shr(level).unwrap_or(0).max(1),
         };
         let [width, height, depth] = self.size;
-        let depth = if self.has_layers() { depth } else { half(depth) };
+        let depth = if self.has_layers() {
+            depth
+        } else {
+            half(depth)
+        };
         [half(width), half(height), depth]
     }
 

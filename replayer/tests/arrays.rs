@@ -132,7 +132,10 @@ fn an_array_that_cannot_be_is_refused() {
     };
     assert_eq!(client.call(create(&most)), Err(status::OUT_OF_MEMORY));
     client.ok(create(&plane(base)));
-    assert_eq!(client.call(create(&plane(base))), Err(status::INVALID_VALUE));
+    assert_eq!(
+        client.call(create(&plane(base))),
+        Err(status::INVALID_VALUE)
+    );
 }
 
 #[test]

@@ -5,6 +5,9 @@
 // freed while there is work on streams.
 
 #include "check_cuda.h"
+#include <atomic>
+#include <chrono>
+#include <thread>
 #include <vector>
 
 struct Layer {
@@ -234,6 +237,63 @@ static void freed_at_work() {
     CUDA(cudaStreamDestroy(stream));
 }
 
+static std::atomic<int> stage;
+
+static void hold(void *) {
+    stage = 1;
+    while (stage != 2) std::this_thread::yield();
+}
+
+// Arrays come and go in one thread while others give work without pause; one is freed while a stream is in a function.
+static void beside_threads() {
+    std::atomic<bool> over(false);
+    std::vector<std::thread> others;
+    for (int t = 0; t < 2; t++)
+        others.emplace_back([&] {
+            cudaStream_t stream;
+            int *memory, value = 0;
+            CUDA(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking));
+            CUDA(cudaMalloc(&memory, 4096));
+            while (!over) {
+                for (int i = 0; i < 10; i++) CUDA(cudaMemsetAsync(memory, 7, 4096, stream));
+                CUDA(cudaMemcpyAsync(&value, memory, 4, cudaMemcpyDeviceToHost, stream));
+                CUDA(cudaStreamSynchronize(stream));
+                REQUIRE(value == 0x07070707);
+            }
+            CUDA(cudaFree(memory));
+            CUDA(cudaStreamDestroy(stream));
+        });
+    size_t first = 0, last, total;
+    for (int i = 0; i < 100; i++) {
+        cudaArray_t array = plane(512, 512);
+        int value = i, back;
+        CUDA(cudaMemcpy2DToArray(array, 400, 300, &value, 4, 4, 1, cudaMemcpyHostToDevice));
+        CUDA(cudaMemcpy2DFromArray(&back, 4, array, 400, 300, 4, 1, cudaMemcpyDeviceToHost));
+        REQUIRE(back == i);
+        CUDA(cudaFreeArray(array));
+        if (i == 0) CUDA(cudaMemGetInfo(&first, &total));
+    }
+    over = true;
+    for (std::thread &other : others) other.join();
+    CUDA(cudaMemGetInfo(&last, &total));
+    REQUIRE(last + (16 << 20) >= first);
+
+    cudaStream_t stream;
+    CUDA(cudaStreamCreate(&stream));
+    cudaArray_t array = plane(16, 16), other = plane(16, 16);
+    CUDA(cudaLaunchHostFunc(stream, hold, nullptr));
+    std::thread frees([&] {
+        CUDA(cudaFreeArray(array));
+        REQUIRE(stage == 2);
+    });
+    while (stage != 1) std::this_thread::yield();
+    std::this_thread::sleep_for(std::chrono::milliseconds(50));
+    stage = 2;
+    frees.join();
+    CUDA(cudaFreeArray(other));
+    CUDA(cudaStreamDestroy(stream));
+}
+
 int main() {
     table();
     objects_come_and_go();
@@ -241,5 +301,6 @@ int main() {
     copies_on_a_stream();
     large();
     freed_at_work();
+    beside_threads();
     return pass();
 }

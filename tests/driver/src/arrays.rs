@@ -8,7 +8,9 @@ use std::sync::atomic::Ordering;
 use parking_lot::Mutex;
 use vcuda_protocol::{Array, Pitch, Texture, TextureLevel, TextureShape, texel_bytes};
 
-use crate::{CURRENT, Code, Gpu, INVALID_VALUE, MEMORY, OUT_OF_MEMORY, code, current, ok, put, wait};
+use crate::{
+    CURRENT, Code, Gpu, INVALID_VALUE, MEMORY, OUT_OF_MEMORY, code, current, ok, put, wait,
+};
 
 /// `CUarray` and `CUmipmappedArray` by handle.
 static ARRAYS: Mutex<Handles> = Mutex::new(Handles {

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Texture and surface objects, as the engine knows them.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use vcuda_protocol::{Status, Texture, TextureShape};
@@ -24,53 +23,42 @@ const SRGB: u32 = 0x10;
 pub(super) struct Textures {
     images: Arc<Images>,
     count: usize,
-    /// All numbers up to this one were given, and these have come back.
+    /// All numbers up to this one were given.
     given: u64,
-    returned: BTreeSet<u64>,
 }
 
 impl Textures {
-    /// Numbers are the lowest that are free, as a GPU's driver has them too: a replay there asks for
-    /// them.
+    /// Numbers ascend from 1 on, as they do on a GPU: a replay there asks for them.
     pub(super) fn create(&mut self, object: u64, texture: &Texture) -> Result<u64, Status> {
         if self.count >= MAX_OBJECTS {
             return Err(status::OUT_OF_MEMORY);
         }
         let image = image(texture).ok_or(status::INVALID_VALUE)?;
         let object = match object {
-            0 => self.lowest(),
+            0 => self.next(),
             wish => wish,
         };
         let images = Arc::make_mut(&mut self.images);
         if images.contains(object) || !images.insert(object, image) {
             return Err(status::INVALID_VALUE);
         }
-        self.returned.remove(&object);
+        if object == self.given + 1 {
+            self.given = object;
+        }
         self.count += 1;
         Ok(object)
     }
 
-    /// The lowest number that is free; 0 is none.
-    fn lowest(&mut self) -> u64 {
-        if let Some(&object) = self.returned.first() {
-            return object;
+    fn next(&mut self) -> u64 {
+        while self.images.contains(self.given + 1) {
+            self.given += 1;
         }
-        let mut next = self.given + 1;
-        while self.images.contains(next) {
-            next += 1;
-        }
-        // It comes back at once if nothing is made of it.
-        self.returned.extend([next]);
-        self.given = next;
-        next
+        self.given + 1
     }
 
     pub(super) fn destroy(&mut self, object: u64) -> Result<(), Status> {
         if !Arc::make_mut(&mut self.images).remove(object) {
             return Err(status::INVALID_VALUE);
-        }
-        if object <= self.given {
-            self.returned.insert(object);
         }
         self.count -= 1;
         Ok(())
@@ -170,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn objects_have_the_lowest_numbers_that_are_free() {
+    fn objects_are_numbered_from_1_on_and_never_alike() {
         let mut textures = Textures::default();
         let mut make = |wish| textures.create(wish, &texture(0x20));
         assert_eq!([make(0), make(0), make(0)], [Ok(1), Ok(2), Ok(3)]);
@@ -182,7 +170,7 @@ mod tests {
         }
         let mut make = |wish, format| textures.create(wish, &texture(format));
         assert_eq!(make(0, 7), Err(status::INVALID_VALUE));
-        assert_eq!([make(5, 1), make(0, 1), make(0, 1)], [Ok(5), Ok(2), Ok(7)]);
+        assert_eq!([make(5, 1), make(0, 1)], [Ok(5), Ok(7)]);
         assert_eq!(make(u64::MAX, 1), Ok(u64::MAX));
         assert_eq!(make(0, 1), Ok(8));
     }

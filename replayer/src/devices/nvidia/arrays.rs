@@ -148,7 +148,8 @@ fn locate(
     let same_rows = extent.height <= 1 || pitch.row == place.pitch.row;
     let same_slices = extent.depth <= 1 || pitch.slice == place.pitch.slice;
     let [width, height, depth] = place.size.map(u64::from);
-    let within = |from: u64, len: u64, all: u64| from.checked_add(len).is_some_and(|end| end <= all);
+    let within =
+        |from: u64, len: u64, all: u64| from.checked_add(len).is_some_and(|end| end <= all);
     let fits = within(x, extent.width, width * u64::from(texel))
         && within(y, extent.height, height)
         && within(z, extent.depth, depth);

@@ -8,15 +8,15 @@ use std::ffi::{c_char, c_void};
 use std::path::PathBuf;
 use std::sync::OnceLock;
 
+use cudarc::driver::sys;
 pub(super) use cudarc::driver::sys::{
     CUDA_MEMCPY3D, CUarray, CUcontext, CUdeviceptr, CUevent, CUfunction,
-    CUmemAccess_flags_enum as Access,
-    CUmemAccessDesc, CUmemAllocationHandleType_enum as HandleType, CUmemAllocationProp,
+    CUmemAccess_flags_enum as Access, CUmemAccessDesc,
+    CUmemAllocationHandleType_enum as HandleType, CUmemAllocationProp,
     CUmemAllocationType_enum as AllocationType, CUmemLocation,
     CUmemLocationType_enum as LocationType, CUmemorytype_enum as MemoryType, CUmipmappedArray,
     CUmodule, CUstream, CUuuid,
 };
-use cudarc::driver::sys;
 use vcuda_protocol::Status;
 
 /// A `CUresult`, by number: a driver may give codes that no list here knows.

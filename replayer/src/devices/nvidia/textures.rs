@@ -2,7 +2,8 @@
 //! Texture and surface objects: the driver's, under the numbers that it gives them.
 //!
 //! The driver numbers the objects of a context from 1 on, textures and surfaces together, and uses
-//! numbers again in no order that could be foretold (driver 580).
+//! numbers again in no order that could be foretold (driver 580). So that a recording's numbers can
+//! be had again, objects that are destroyed stay for a long time: nothing is numbered like them.
 
 use std::collections::HashMap;
 
@@ -17,6 +18,8 @@ use crate::status;
 const MAX_OBJECTS: usize = 1 << 20;
 /// So many objects are made at most to get one of a certain number.
 const MOST_TRIES: usize = 4096;
+/// So many destroyed objects stay.
+const MOST_RETIRED: usize = 1 << 16;
 
 /// `CUresourcetype`
 const ARRAY: u32 = 0;
@@ -30,7 +33,11 @@ const KNOWN_FLAGS: u32 = 0x73;
 
 /// The objects of one GPU.
 #[derive(Default)]
-pub(super) struct Objects(HashMap<u64, Kind>);
+pub(super) struct Objects {
+    live: HashMap<u64, Kind>,
+    /// The client has destroyed them, or did not want them.
+    retired: Vec<(u64, Kind)>,
+}
 
 #[derive(Clone, Copy)]
 enum Kind {
@@ -75,7 +82,18 @@ impl Described {
         })
     }
 
-    fn create(&self, driver: &Driver) -> Result<u64, Status> {
+    /// The driver may have no room but that of objects which the client does not use any more.
+    fn create(&self, driver: &Driver, objects: &mut Objects) -> Result<u64, Status> {
+        match self.try_create(driver) {
+            Err(_) if !objects.retired.is_empty() => {
+                objects.give_back(driver);
+                self.try_create(driver)
+            }
+            other => other,
+        }
+    }
+
+    fn try_create(&self, driver: &Driver) -> Result<u64, Status> {
         let mut number = 0;
         let view = self.view.as_ref().map_or(std::ptr::null(), |view| view);
         match self.kind {
@@ -94,6 +112,22 @@ impl Kind {
         match self {
             Kind::Texture => call!(driver, cuTexObjectDestroy(number)),
             Kind::Surface => call!(driver, cuSurfObjectDestroy(number)),
+        }
+    }
+}
+
+impl Objects {
+    fn retire(&mut self, driver: &Driver, number: u64, kind: Kind) {
+        self.retired.push((number, kind));
+        if self.retired.len() >= MOST_RETIRED {
+            self.give_back(driver);
+        }
+    }
+
+    fn give_back(&mut self, driver: &Driver) {
+        for (number, kind) in self.retired.drain(..) {
+            // What cannot be destroyed goes with the context.
+            let _ = kind.destroy(driver, number);
         }
     }
 }
@@ -136,7 +170,9 @@ fn of_array(made: &Made, texture: &Texture) -> Option<(ResourceDesc, Option<View
     let layers = texture.levels.first()?.size[2];
     for (level, place) in texture.levels.iter().zip(part) {
         let [width, height, _] = place.size;
-        let begins = place.address.checked_add(layer.checked_mul(place.pitch.slice)?)?;
+        let begins = place
+            .address
+            .checked_add(layer.checked_mul(place.pitch.slice)?)?;
         let end = layer.checked_add(level.size[2].into())?;
         let same = level.address == begins
             && level.pitch == place.pitch
@@ -194,8 +230,8 @@ fn view_format(format: u32, channels: u32) -> Option<u32> {
 }
 
 impl State {
-    /// Makes an object. Where it is to have a certain number, objects are made until the driver gives
-    /// that. Gives the number in any case.
+    /// Makes an object. Where it is to have a certain number, objects are made until the driver is
+    /// there. Gives the number in any case.
     pub(super) fn create_object(
         &mut self,
         machine: &Machine,
@@ -206,26 +242,19 @@ impl State {
         machine.enter(device)?;
         let driver = machine.driver;
         let described = Described::of(&self.devices[device].arrays, texture)?;
-        let objects = &mut self.devices[device].objects.0;
-        if objects.len() >= MAX_OBJECTS {
+        let objects = &mut self.devices[device].objects;
+        if objects.live.len() >= MAX_OBJECTS {
             return Err(status::OUT_OF_MEMORY);
         }
-        let tries = match wish == 0 || objects.contains_key(&wish) {
-            true => 1,
-            false => MOST_TRIES,
-        };
-        let mut others = Vec::new();
-        let made = loop {
-            match described.create(driver) {
-                Ok(other) if other != wish && others.len() + 1 < tries => others.push(other),
-                made => break made,
+        let mut number = described.create(driver, objects)?;
+        for _ in 1..MOST_TRIES {
+            if number >= wish {
+                break;
             }
-        };
-        for other in others {
-            let _ = described.kind.destroy(driver, other);
+            objects.retire(driver, number, described.kind);
+            number = described.create(driver, objects)?;
         }
-        let number = made?;
-        objects.insert(number, described.kind);
+        objects.live.insert(number, described.kind);
         Ok(number)
     }
 
@@ -236,9 +265,11 @@ impl State {
         number: u64,
     ) -> Result<(), Status> {
         machine.enter(device)?;
-        let kind = self.devices[device].objects.0.remove(&number);
+        let objects = &mut self.devices[device].objects;
+        let kind = objects.live.remove(&number);
         let kind = kind.ok_or(status::INVALID_HANDLE)?;
-        kind.destroy(machine.driver, number)
+        objects.retire(machine.driver, number, kind);
+        Ok(())
     }
 }
 
