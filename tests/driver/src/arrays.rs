@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Arrays, and texture and surface objects, which are numbered as a GPU's driver does: from 1 on in
-//! each context, all together.
+//! each context, all together, and some numbers are the driver's own.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
@@ -18,8 +18,8 @@ static ARRAYS: Mutex<Handles> = Mutex::new(Handles {
     made: BTreeMap::new(),
 });
 
-/// Texture and surface objects: device and number.
-static OBJECTS: Mutex<BTreeMap<(usize, u64), ()>> = Mutex::new(BTreeMap::new());
+/// The highest number that a texture or surface object has on each device.
+static OBJECTS: Mutex<BTreeMap<usize, u64>> = Mutex::new(BTreeMap::new());
 
 struct Handles {
     next: u64,
@@ -51,7 +51,7 @@ impl Handles {
 /// What a context that is destroyed takes with it.
 pub(crate) fn forget(device: usize) {
     ARRAYS.lock().made.retain(|_, made| made.device != device);
-    OBJECTS.lock().retain(|&(on, _), ()| on != device);
+    OBJECTS.lock().remove(&device);
 }
 
 /// The address and pitches of texels of an array, for a copy.
@@ -97,6 +97,9 @@ fn create(descriptor: *const Descriptor, levels: u32) -> Result<u64, Code> {
     if let Err(status) = ok(gpu.device.array_create(&of, 0)) {
         gpu.created.fetch_sub(size, Ordering::Relaxed);
         return Err(status);
+    }
+    if arrays.next.is_multiple_of(4) {
+        *OBJECTS.lock().entry(device).or_default() += 1;
     }
     Ok(arrays.insert(Made {
         device,
@@ -293,18 +296,15 @@ fn create_object(to: *mut u64, texture: &Texture) -> Result<(), Code> {
     let gpu = current()?;
     let device = CURRENT.get() - 1;
     let mut objects = OBJECTS.lock();
-    let free = (1..).find(|&number| !objects.contains_key(&(device, number)));
-    let number = free.ok_or(OUT_OF_MEMORY)?;
-    ok(gpu.device.texture_create(number, texture))?;
-    objects.insert((device, number), ());
-    put(to, number)
+    let last = objects.entry(device).or_default();
+    let made = ok(gpu.device.texture_create(*last + 1, texture))?;
+    *last = made;
+    put(to, made)
 }
 
 fn destroy_object(number: u64) -> Result<(), Code> {
     let gpu = current()?;
-    ok(gpu.device.texture_destroy(number))?;
-    OBJECTS.lock().remove(&(CURRENT.get() - 1, number));
-    Ok(())
+    ok(gpu.device.texture_destroy(number))
 }
 
 #[unsafe(no_mangle)]

@@ -10,6 +10,9 @@ use crate::status;
 
 /// Objects that a device may have.
 const MAX_OBJECTS: usize = 1 << 20;
+/// Objects are numbered in steps, so that a GPU can give the same numbers: there they ascend one by
+/// one, and the driver takes some for itself.
+const STEP: u64 = 8;
 /// Levels of a mipmap: one for each power of two of a 32-bit size.
 const MAX_LEVELS: usize = 32;
 
@@ -28,7 +31,7 @@ pub(super) struct Textures {
 }
 
 impl Textures {
-    /// Numbers ascend from 1 on, as they do on a GPU: a replay there asks for them.
+    /// Makes an object of this number, or of the next where it is 0.
     pub(super) fn create(&mut self, object: u64, texture: &Texture) -> Result<u64, Status> {
         if self.count >= MAX_OBJECTS {
             return Err(status::OUT_OF_MEMORY);
@@ -42,7 +45,7 @@ impl Textures {
         if images.contains(object) || !images.insert(object, image) {
             return Err(status::INVALID_VALUE);
         }
-        if object == self.given + 1 {
+        if object == self.given + STEP {
             self.given = object;
         }
         self.count += 1;
@@ -50,10 +53,10 @@ impl Textures {
     }
 
     fn next(&mut self) -> u64 {
-        while self.images.contains(self.given + 1) {
-            self.given += 1;
+        while self.images.contains(self.given + STEP) {
+            self.given += STEP;
         }
-        self.given + 1
+        self.given + STEP
     }
 
     pub(super) fn destroy(&mut self, object: u64) -> Result<(), Status> {
@@ -158,20 +161,20 @@ mod tests {
     }
 
     #[test]
-    fn objects_are_numbered_from_1_on_and_never_alike() {
+    fn objects_have_ascending_numbers_and_never_the_same() {
         let mut textures = Textures::default();
         let mut make = |wish| textures.create(wish, &texture(0x20));
-        assert_eq!([make(0), make(0), make(0)], [Ok(1), Ok(2), Ok(3)]);
-        assert_eq!([make(5), make(0), make(0)], [Ok(5), Ok(4), Ok(6)]);
-        assert_eq!(make(4), Err(status::INVALID_VALUE));
-        for object in [5, 2] {
+        assert_eq!([make(0), make(0), make(0)], [Ok(8), Ok(16), Ok(24)]);
+        assert_eq!([make(40), make(5), make(0)], [Ok(40), Ok(5), Ok(32)]);
+        assert_eq!(make(5), Err(status::INVALID_VALUE));
+        for object in [40, 16] {
             textures.destroy(object).unwrap();
             assert_eq!(textures.destroy(object), Err(status::INVALID_VALUE));
         }
         let mut make = |wish, format| textures.create(wish, &texture(format));
         assert_eq!(make(0, 7), Err(status::INVALID_VALUE));
-        assert_eq!([make(5, 1), make(0, 1)], [Ok(5), Ok(7)]);
+        assert_eq!([make(40, 1), make(0, 1)], [Ok(40), Ok(48)]);
         assert_eq!(make(u64::MAX, 1), Ok(u64::MAX));
-        assert_eq!(make(0, 1), Ok(8));
+        assert_eq!(make(0, 1), Ok(56));
     }
 }

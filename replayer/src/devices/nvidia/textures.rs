@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Texture and surface objects: the driver's, under the numbers that it gives them.
 //!
-//! The driver numbers the objects of a context from 1 on, textures and surfaces together, and uses
-//! numbers again in no order that could be foretold (driver 580). So that a recording's numbers can
-//! be had again, objects that are destroyed stay for a long time: nothing is numbered like them.
+//! The driver numbers the objects of a context from 1 on, textures and surfaces together, takes a
+//! few numbers for itself at times, and uses numbers again in no order that could be foretold
+//! (driver 580). So that a recording's numbers can be had again, objects that are destroyed stay for
+//! a long time, and numbers ascend.
 
 use std::collections::HashMap;
 
@@ -19,7 +20,7 @@ const MAX_OBJECTS: usize = 1 << 20;
 /// So many objects are made at most to get one of a certain number.
 const MOST_TRIES: usize = 4096;
 /// So many destroyed objects stay.
-const MOST_RETIRED: usize = 1 << 16;
+const MOST_RETIRED: usize = 1 << 18;
 
 /// `CUresourcetype`
 const ARRAY: u32 = 0;
