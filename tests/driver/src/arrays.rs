@@ -279,15 +279,19 @@ fn apply(view: &View, texture: &mut Texture) -> Result<(), Code> {
     }
     let levels = texture.levels.get(first..=last).ok_or(INVALID_VALUE)?;
     texture.levels = levels.to_vec();
-    if texture.shape == TextureShape::Layered {
-        let [first, last] = view.layers;
-        for level in &mut texture.levels {
-            if first > last || last >= level.size[2] {
-                return Err(INVALID_VALUE);
-            }
-            level.address += u64::from(first) * level.pitch.slice;
-            level.size[2] = last - first + 1;
+    let slices = match texture.shape {
+        TextureShape::Layered => 1,
+        TextureShape::Cube => 6,
+        _ => return Ok(()),
+    };
+    let [first, last] = view.layers;
+    for level in &mut texture.levels {
+        if first > last || last >= level.size[2] {
+            return Err(INVALID_VALUE);
         }
+        let there = (level.size[2] - first) / slices * slices;
+        level.address += u64::from(first) * level.pitch.slice;
+        level.size[2] = there.min((last - first + 1) * slices);
     }
     Ok(())
 }

@@ -2,7 +2,7 @@
 //! Texture and surface objects: the driver's, under the numbers that it gives them.
 //!
 //! The driver numbers the objects of a context from 1 on, textures and surfaces together, takes a
-//! few numbers for itself at times, and uses numbers again in no order that could be foretold
+//! few numbers for itself (for copies between arrays and its memory), and uses numbers again in no order that could be foretold
 //! (driver 580). So that a recording's numbers can be had again, objects that are destroyed stay for
 //! a long time, and numbers ascend.
 
@@ -208,7 +208,15 @@ fn of_array(made: &Made, texture: &Texture) -> Option<(ResourceDesc, Option<View
         true => (0, [first as u32, (first + count - 1) as u32]),
         false => (first as u32, [0, 0]),
     };
-    let last = (layer as u32).checked_add(layers)?.checked_sub(1)?;
+    // Whole cubes are counted, from a face on.
+    let one = match of.flags & Array::CUBEMAP {
+        0 => 1,
+        _ => 6,
+    };
+    let last = (layer as u32).checked_add(layers / one)?.checked_sub(1)?;
+    if !layers.is_multiple_of(one) {
+        return None;
+    }
     let view = ViewDesc {
         format: view_format(texture.format, texture.channels)?,
         size: of.size_of(of_level).map(|extent| extent as usize),
@@ -353,6 +361,31 @@ mod tests {
         let view = view.unwrap();
         assert_eq!((view.format, view.size), (3, [4, 2, 4]));
         assert_eq!((view.levels, view.layers), ([0, 0], [0, 3]));
+    }
+
+    #[test]
+    fn views_of_cubes_count_cubes_from_a_face_on() {
+        let of = Array {
+            size: [8, 8, 24],
+            flags: Array::LAYERED | Array::CUBEMAP,
+            levels: 0,
+            ..made().of
+        };
+        let made = Made {
+            places: of.places().unwrap(),
+            of,
+            handles: Handles {
+                mipmapped: 0,
+                levels: vec![10],
+            },
+        };
+        let mut level = made.places[0];
+        level.address += 6 * level.pitch.slice;
+        level.size[2] = 12;
+        let (_, view) = of_array(&made, &texture(&[level])).unwrap();
+        assert_eq!(view.unwrap().layers, [6, 7]);
+        level.size[2] = 11;
+        assert!(of_array(&made, &texture(&[level])).is_none());
     }
 
     #[test]
