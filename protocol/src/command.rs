@@ -139,6 +139,15 @@ commands! {
     TextureDestroy { device: u32, object: u64 } => Posted;
     /// How much memory kernels may allocate (`CU_LIMIT_MALLOC_HEAP_SIZE`).
     KernelHeap { device: u32, size: u64 } => Posted;
+
+    /// What there is between a device and a peer whose memory it uses (`CUdevice_P2PAttribute`).
+    /// Reply: [`Reply::Count`].
+    PeerAttribute { device: u32, peer: u32, attribute: u32 } => Prompt;
+    /// Whether kernels of a device may use a peer's memory (`cuCtxEnablePeerAccess`).
+    PeerAccess { device: u32, peer: u32, enabled: bool } => Prompt;
+    /// How many priorities streams can have, from 0, the lowest, downwards. Reply:
+    /// [`Reply::Count`].
+    StreamPriorities { device: u32 } => Prompt;
 }
 
 /// [`Header::api`] of a command that no function of the program caused.

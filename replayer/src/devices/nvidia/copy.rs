@@ -6,6 +6,7 @@ use vcuda_protocol::{Extent, Pitch, Status};
 
 use super::driver::{CUDA_MEMCPY3D, CUdeviceptr, CUstream, MemoryType, call};
 use super::machine::{Jobs, Machine, State};
+use super::peers::Side;
 use crate::devices::{Completion, Operand, StreamHandle};
 use crate::rows::Rows;
 use crate::status;
@@ -13,10 +14,10 @@ use crate::status;
 /// Most bytes that go through a buffer of ours. What is larger, the driver copies as it can.
 const MOST_BUFFERED: u64 = 4 << 20;
 
-/// One side of a copy.
-enum Side {
+/// One side of a copy, as it was named.
+enum Named {
     /// Memory that the GPUs use by address.
-    Visible(u64, Rows),
+    Visible(Side),
     /// Other memory of this process.
     Private(Scattered, u64, Rows),
 }
@@ -27,14 +28,17 @@ impl State {
         machine: &Machine,
         operand: Operand,
         extent: Extent,
-    ) -> Result<Side, Status> {
+    ) -> Result<Named, Status> {
         match operand {
             Operand::Device { address, pitch } => {
                 let rows = Rows::new(extent, pitch).ok_or(status::INVALID_VALUE)?;
-                match self.holds(address, rows.span()) {
-                    true => Ok(Side::Visible(address, rows)),
-                    false => Err(status::INVALID_VALUE),
-                }
+                let owner = self.owner(address, rows.span());
+                let owner = owner.ok_or(status::INVALID_VALUE)?;
+                Ok(Named::Visible(Side {
+                    address,
+                    rows,
+                    owner,
+                }))
             }
             Operand::Host {
                 memory,
@@ -48,8 +52,8 @@ impl State {
                 let here = contiguous(&memory, offset, rows.span());
                 let pinned = here.filter(|&here| self.is_staging(machine, here, rows.span()));
                 Ok(match pinned {
-                    Some(here) => Side::Visible(here, rows),
-                    None => Side::Private(memory, offset, rows),
+                    Some(here) => Named::Visible(pinned_side(here, rows)),
+                    None => Named::Private(memory, offset, rows),
                 })
             }
         }
@@ -57,10 +61,7 @@ impl State {
 
     /// Whether a range lies within one allocation or variable, of any device or the host.
     pub(super) fn holds(&self, address: u64, len: u64) -> bool {
-        self.devices
-            .iter()
-            .any(|device| device.memory.holds(address, len))
-            || self.host_holds(address, len)
+        self.owner(address, len).is_some()
     }
 
     pub(super) fn copy(
@@ -79,29 +80,24 @@ impl State {
             return Ok(());
         }
         match (dst, src) {
-            (Side::Visible(to, to_rows), Side::Visible(from, from_rows)) => {
-                let (_, cu) = self.issue(machine, stream)?;
-                transfer(machine, cu, (to, to_rows), (from, from_rows), extent)
+            (Named::Visible(to), Named::Visible(from)) => {
+                self.move_box(machine, stream, to, from, extent)
             }
-            (Side::Visible(to, to_rows), Side::Private(memory, offset, rows)) => {
+            (Named::Visible(to), Named::Private(memory, offset, rows)) => {
                 let here = contiguous(&memory, offset, rows.span());
-                if let Some(here) = here.filter(|_| is_gapless(rows) && is_gapless(to_rows)) {
-                    let (_, cu) = self.issue(machine, stream)?;
+                if let Some(here) = here.filter(|_| is_gapless(rows) && is_gapless(to.rows)) {
+                    let here = here as *const std::ffi::c_void;
+                    let bytes = bytes as usize;
                     // The driver has taken the bytes when it returns.
-                    return call!(
-                        machine.driver,
-                        cuMemcpyHtoDAsync_v2(
-                            to,
-                            here as *const std::ffi::c_void,
-                            bytes as usize,
-                            cu
-                        )
-                    );
+                    return self.issue_at(machine, stream, to.owner, |cu| {
+                        let to = to.address;
+                        call!(machine.driver, cuMemcpyHtoDAsync_v2(to, here, bytes, cu))
+                    });
                 }
                 let buffer = self.buffer(machine, bytes)?;
                 gather(&memory, offset, rows, buffer.address)?;
-                let (_, cu) = self.issue(machine, stream)?;
-                transfer(machine, cu, (to, to_rows), (buffer.address, packed), extent)?;
+                let from = pinned_side(buffer.address, packed);
+                self.move_box(machine, stream, to, from, extent)?;
                 let this = machine.this();
                 let used: Completion = Box::new(move |used| {
                     if used.is_ok() {
@@ -110,21 +106,15 @@ impl State {
                 });
                 self.wait_for_stream(machine, stream, used, jobs)
             }
-            (Side::Private(memory, offset, rows), Side::Visible(from, from_rows)) => {
+            (Named::Private(memory, offset, rows), Named::Visible(from)) => {
                 let here = contiguous(&memory, offset, rows.span());
                 if let Some(here) = here.filter(|_| bytes > MOST_BUFFERED && is_gapless(rows)) {
-                    let (_, cu) = self.issue(machine, stream)?;
-                    return transfer(machine, cu, (here, rows), (from, from_rows), extent);
+                    let to = pinned_side(here, rows);
+                    return self.move_box(machine, stream, to, from, extent);
                 }
                 let buffer = self.buffer(machine, bytes)?;
-                let (_, cu) = self.issue(machine, stream)?;
-                transfer(
-                    machine,
-                    cu,
-                    (buffer.address, packed),
-                    (from, from_rows),
-                    extent,
-                )?;
+                let to = pinned_side(buffer.address, packed);
+                self.move_box(machine, stream, to, from, extent)?;
                 let this = machine.this();
                 let arrived: Completion = Box::new(move |arrived| {
                     if arrived.is_ok() {
@@ -136,8 +126,8 @@ impl State {
                 self.wait_for_stream(machine, stream, arrived, jobs)
             }
             (
-                Side::Private(to, to_offset, to_rows),
-                Side::Private(from, from_offset, from_rows),
+                Named::Private(to, to_offset, to_rows),
+                Named::Private(from, from_offset, from_rows),
             ) => {
                 let (device, cu) = self.issue(machine, stream)?;
                 let copy: Completion = Box::new(move |well| {
@@ -169,50 +159,75 @@ impl State {
         let size = u64::from(element);
         let strides = [address, rows.pitch().row, rows.pitch().slice, extent.width];
         let aligned = matches!(element, 1 | 2 | 4) && strides.iter().all(|n| n % size == 0);
-        if !aligned || !self.holds(address, rows.span()) {
+        if !aligned {
             return Err(status::INVALID_VALUE);
         }
+        let owner = self.owner(address, rows.span());
+        let owner = owner.ok_or(status::INVALID_VALUE)?;
         if rows.bytes() == 0 {
             return Ok(());
         }
-        let (_, cu) = self.issue(machine, stream)?;
-        let driver = machine.driver;
-        if is_gapless(rows) {
-            let count = (rows.bytes() / size) as usize;
-            return match element {
-                1 => call!(driver, cuMemsetD8Async(address, value as u8, count, cu)),
-                2 => call!(driver, cuMemsetD16Async(address, value as u16, count, cu)),
-                _ => call!(driver, cuMemsetD32Async(address, value, count, cu)),
-            };
-        }
-        let width = (extent.width / size) as usize;
-        // One row in each slice is a plane by itself.
-        let (height, depth, row) = match extent.height {
-            1 => (extent.depth, 1, rows.pitch().slice),
-            height => (height, extent.depth, rows.pitch().row),
+        self.issue_at(machine, stream, owner, |cu| {
+            set(machine, cu, (address, rows), value, element, extent)
+        })
+    }
+}
+
+/// Fills a box at an address that the driver knows with elements of 1, 2 or 4 bytes.
+fn set(
+    machine: &Machine,
+    cu: CUstream,
+    (address, rows): (u64, Rows),
+    value: u32,
+    element: u8,
+    extent: Extent,
+) -> Result<(), Status> {
+    let driver = machine.driver;
+    let size = u64::from(element);
+    if is_gapless(rows) {
+        let count = (rows.bytes() / size) as usize;
+        return match element {
+            1 => call!(driver, cuMemsetD8Async(address, value as u8, count, cu)),
+            2 => call!(driver, cuMemsetD16Async(address, value as u16, count, cu)),
+            _ => call!(driver, cuMemsetD32Async(address, value, count, cu)),
         };
-        let (row, height) = (row as usize, height as usize);
-        for slice in 0..depth {
-            let at = address + slice * rows.pitch().slice;
-            match element {
-                1 => {
-                    let value = value as u8;
-                    call!(driver, cuMemsetD2D8Async(at, row, value, width, height, cu))?;
-                }
-                2 => {
-                    let value = value as u16;
-                    call!(
-                        driver,
-                        cuMemsetD2D16Async(at, row, value, width, height, cu)
-                    )?;
-                }
-                _ => call!(
-                    driver,
-                    cuMemsetD2D32Async(at, row, value, width, height, cu)
-                )?,
+    }
+    let width = (extent.width / size) as usize;
+    // One row in each slice is a plane by itself.
+    let (height, depth, row) = match extent.height {
+        1 => (extent.depth, 1, rows.pitch().slice),
+        height => (height, extent.depth, rows.pitch().row),
+    };
+    let (row, height) = (row as usize, height as usize);
+    for slice in 0..depth {
+        let at = address + slice * rows.pitch().slice;
+        match element {
+            1 => {
+                let value = value as u8;
+                call!(driver, cuMemsetD2D8Async(at, row, value, width, height, cu))?;
             }
+            2 => {
+                let value = value as u16;
+                call!(
+                    driver,
+                    cuMemsetD2D16Async(at, row, value, width, height, cu)
+                )?;
+            }
+            _ => call!(
+                driver,
+                cuMemsetD2D32Async(at, row, value, width, height, cu)
+            )?,
         }
-        Ok(())
+    }
+    Ok(())
+}
+
+/// Memory of this process that all GPUs know, or that the driver reads and writes for them.
+fn pinned_side(address: u64, rows: Rows) -> Side {
+    Side {
+        address,
+        rows,
+        owner: None,
     }
 }
 
@@ -226,7 +241,7 @@ fn contiguous(memory: &Scattered, offset: u64, len: u64) -> Option<u64> {
 }
 
 /// Copies a box between addresses that the driver knows.
-fn transfer(
+pub(super) fn transfer(
     machine: &Machine,
     stream: CUstream,
     (to, to_rows): (u64, Rows),
