@@ -15,7 +15,7 @@ use crate::in_place::{self, Host};
 use crate::memory::{self, Memory, classify};
 use crate::session::parallel_copy::{self, Going};
 use crate::session::{self, Chunk, Pending, Session};
-use crate::{Result, error, streams};
+use crate::{Result, error, peers, streams};
 
 /// `cudaMemcpyKind`
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -497,7 +497,14 @@ pub(crate) fn fill(
         return Err(error::INVALID_VALUE);
     }
     let memory = dst.check(extent)?;
-    if !is_visible(&memory) {
+    let fillable = match memory {
+        // Unlike a copy, a fill finds no other device's memory by itself.
+        Memory::Device { device, .. } => {
+            device.wire == stream.device || peers::is_enabled(stream.device, device)
+        }
+        other => is_visible(&other),
+    };
+    if !fillable {
         return Err(error::INVALID_VALUE);
     }
     let session = session::get()?;

@@ -65,6 +65,13 @@ pub(crate) fn disable(device: &Device, peer: &Device) -> Result<()> {
     Ok(())
 }
 
+/// Whether kernels of a device may use a peer's memory.
+pub(crate) fn is_enabled(wire: u32, peer: &Device) -> bool {
+    let devices = contexts::devices().unwrap_or_default();
+    let mut devices = devices.iter().filter(|device| device.wire == wire);
+    devices.any(|device| device.state.lock().peers & bit(peer) != 0)
+}
+
 /// The device was reset: others have no access to its memory any more. What it had is in its state.
 pub(crate) fn forget(device: &Device) -> Result<()> {
     for other in contexts::devices()? {

@@ -10,6 +10,8 @@ pub const OUT_OF_MEMORY: Status = Status(2);
 pub const INVALID_CONFIGURATION: Status = Status(9);
 /// The session is over.
 pub const DEINITIALIZED: Status = Status(4);
+/// What a process gets from all GPUs that it has reset after an error that stays.
+pub const DEVICES_UNAVAILABLE: Status = Status(46);
 pub const INVALID_DEVICE: Status = Status(101);
 pub const INVALID_IMAGE: Status = Status(200);
 pub const NO_BINARY_FOR_GPU: Status = Status(209);

@@ -73,10 +73,11 @@ static void each() {
         REQUIRE_EQUAL(value, 1000 + d);
     }
     for (int d = 0; d < count; d++) {
-        CUDA(cudaSetDevice(0));
-        CUDA(cudaMemset(memory[d], 0, SIZE));
+        // Unlike copies, fills are for memory of the current device.
+        CUDA(cudaSetDevice((d + 1) % count));
+        if (count > 1) EXPECT_LAST(cudaMemset(memory[d], 0, SIZE), cudaErrorInvalidValue);
         CUDA(cudaSetDevice(d));
-        CUDA(cudaDeviceSynchronize());
+        CUDA(cudaMemset(memory[d], 0, SIZE));
         fill<<<GRID, BLOCK>>>(memory[d], 1, 5);
         LAUNCHED();
         int both[2];
@@ -268,6 +269,12 @@ static void peers(int device, int peer) {
     CUDA(cudaMemcpy(host.data(), own, SIZE, cudaMemcpyDeviceToHost));
     for (int i = 0; i < N; i++) REQUIRE_ELEMENT(host[i], 11 + 2 * i, i);
     expect(before, 77, "a peer's memory");
+    // Fills reach it now.
+    CUDA(cudaMemset(before, 0, SIZE));
+    CUDA(cudaDeviceSynchronize());
+    int zero = 1;
+    CUDA(cudaMemcpy(&zero, before + N - 1, sizeof zero, cudaMemcpyDeviceToHost));
+    REQUIRE_EQUAL(zero, 0);
     // What is allocated later is reached too.
     CUDA(cudaSetDevice(peer));
     CUDA(cudaMalloc(&after, 64 << 20));
@@ -369,7 +376,7 @@ int main() {
         CUDA(cudaDeviceCanAccessPeer(&can, a, a));
         REQUIRE_EQUAL(can, 0);
         CUDA(cudaSetDevice(a));
-        EXPECT_LAST(cudaDeviceEnablePeerAccess(a, 0), cudaErrorInvalidDevice);
+        EXPECT_LAST(cudaDeviceEnablePeerAccess(a, 0), cudaErrorPeerAccessUnsupported);
         EXPECT_LAST(cudaDeviceEnablePeerAccess(count, 0), cudaErrorInvalidDevice);
         EXPECT_LAST(cudaDeviceCanAccessPeer(&can, a, count), cudaErrorInvalidDevice);
         EXPECT_LAST(cudaDeviceGetP2PAttribute(&can, cudaDevP2PAttrAccessSupported, a, a), cudaErrorInvalidDevice);

@@ -58,6 +58,17 @@ fn two_devices_have_memory_of_their_own() {
 }
 
 #[test]
+fn an_error_that_stays_leaves_the_process_without_a_gpu() {
+    for devices in ["1", "2"] {
+        let run = Run::vcuda(["run"]).arg(program("sticky_errors"));
+        let run = on_nvidia(run).env("VCUDA_CPU_DEVICES", devices);
+        run.args(&["reset", "46"])
+            .run()
+            .expect_pass("sticky_errors");
+    }
+}
+
+#[test]
 fn devices_copy_from_each_other_whether_they_reach_each_other_or_not() {
     let several = || {
         let run = Run::vcuda(["run"]).arg(program("several_devices"));

@@ -54,6 +54,11 @@ fn every_program_has_a_test() {
 }
 
 #[test]
+fn a_reset_brings_a_device_back_after_an_error_that_stays() {
+    passes("sticky_errors", &["reset", "0"]);
+}
+
+#[test]
 fn several_devices_are_used_at_once() {
     let run = Run::vcuda(["run"]).arg(program("several_devices"));
     run.env("VCUDA_CPU_DEVICES", "3")

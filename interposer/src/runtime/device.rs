@@ -133,7 +133,6 @@ export! { runtime:
     fn cudaDeviceEnablePeerAccess(peer: i32, flags: u32) {
         let (device, peer) = (contexts::active()?, contexts::device(peer)?);
         match flags {
-            0 if device.ordinal == peer.ordinal => Err(error::INVALID_DEVICE),
             0 => peers::enable(device, peer),
             _ => Err(error::INVALID_VALUE),
         }

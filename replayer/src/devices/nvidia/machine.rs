@@ -380,23 +380,30 @@ unsafe extern "C" fn called(data: *mut std::ffi::c_void) {
 }
 
 impl State {
-    /// A device has an error that stays.
-    fn fail(&mut self, machine: &Machine, device: usize, status: Status, jobs: &mut Jobs) {
+    /// A device has an error that stays. The driver lets the process use no GPU any more then.
+    pub(super) fn fail(
+        &mut self,
+        machine: &Machine,
+        device: usize,
+        status: Status,
+        jobs: &mut Jobs,
+    ) {
         if self.devices[device].error.is_none() {
-            self.devices[device].error = Some(status);
             // The driver writes what assertions say when something waits.
             if machine.enter(device).is_ok() {
                 let _ = call!(machine.driver, cuCtxSynchronize());
                 machine.printed.flush();
             }
-            if let Some(tag) = self.first_unfinished_launch(device)
-                && let Some(faults) = machine.gpus[device].faults.get().cloned()
-            {
-                let tell: Completion = Box::new(move |_| faults.fault(tag, status));
-                jobs.push((tell, Ok(())));
+            let tag = self.first_unfinished_launch(device);
+            for (gpu, state) in machine.gpus.iter().zip(&mut self.devices) {
+                state.error.get_or_insert(status);
+                if let (Some(tag), Some(faults)) = (tag, gpu.faults.get().cloned()) {
+                    let tell: Completion = Box::new(move |_| faults.fault(tag, status));
+                    jobs.push((tell, Ok(())));
+                }
             }
         }
-        self.end_waits(machine, Some(device), status, jobs);
+        self.end_waits(machine, None, status, jobs);
     }
 
     /// Nothing is waited for any more, on a device or on all.

@@ -449,8 +449,8 @@ impl machine::State {
         legacy.ok_or(status::INVALID_HANDLE)
     }
 
-    /// Destroys a GPU's context with all that was in it. What is issued next makes another, if the
-    /// driver lets it: after an error that stays, it does not.
+    /// Destroys a GPU's context with all that was in it. What is issued next makes another, except
+    /// after an error that stays.
     fn reset(&mut self, machine: &Machine, device: usize, jobs: &mut machine::Jobs) {
         // Work that waits for a function of the program would never end.
         let gates = self.open_gates();
@@ -458,8 +458,12 @@ impl machine::State {
         if !waits_for_program {
             // Others too, because memory of the host that they use is pinned by this context.
             for index in 0..machine.gpus.len() {
-                if machine.gpus[index].has_context() && machine.enter(index).is_ok() {
-                    let _ = call!(machine.driver, cuCtxSynchronize());
+                if machine.gpus[index].has_context()
+                    && machine.enter(index).is_ok()
+                    && let Err(status) = call!(machine.driver, cuCtxSynchronize())
+                    && status::is_sticky(status)
+                {
+                    self.fail(machine, index, status, jobs);
                 }
             }
             machine.printed.flush();
@@ -471,9 +475,14 @@ impl machine::State {
         // What cannot be destroyed is not used any more.
         let _ = machine.destroy_context(device);
         self.devices[device].memory.clear(machine);
-        self.devices[device].error = None;
-        if machine.enter_any().is_ok() {
-            self.pin_again(machine);
+        match self.devices[device].error {
+            None => {
+                if machine.enter_any().is_ok() {
+                    self.pin_again(machine);
+                }
+            }
+            // After an error that stays, the driver makes no context for this process.
+            Some(_) => self.devices[device].error = Some(status::DEVICES_UNAVAILABLE),
         }
     }
 }

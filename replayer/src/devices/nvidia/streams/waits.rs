@@ -133,6 +133,7 @@ impl State {
             jobs.push((job, Err(status)));
             return;
         }
+        let mut failed = None;
         let mut wait = |slot: u32, until: u64, job: Completion, jobs: &mut Jobs| {
             let Some((_, Some(stream))) = self.streams.slots.get_mut(slot as usize) else {
                 jobs.push((job, Ok(())));
@@ -142,6 +143,7 @@ impl State {
             if stream.marked < until
                 && let Err(status) = stream.mark(machine)
             {
+                failed = Some((stream.device, status));
                 jobs.push((job, Err(status)));
                 return;
             }
@@ -174,6 +176,9 @@ impl State {
                     wait(slot, until, part, jobs);
                 }
             }
+        }
+        if let Some((device, status)) = failed.filter(|&(_, status)| status::is_sticky(status)) {
+            self.fail(machine, device, status, jobs);
         }
     }
 
