@@ -221,13 +221,13 @@ static void order(int first, int second) {
         CUDA(cudaEventQuery(done));
         expect(destination, round * 1000, "work behind another device's event");
     }
-    if (first != second) {
-        // An event belongs to the device on which it was made, and a stream's work to the stream's.
-        EXPECT_LAST(cudaEventRecord(done, after), cudaErrorInvalidResourceHandle);
-        CUDA(cudaSetDevice(first));
-        fill<<<1, 1, 0, after>>>(source, 1, 0);
-        EXPECT(cudaGetLastError(), cudaErrorInvalidResourceHandle);
-    }
+    // An event belongs to the device on which it was made, and a stream's kernels run on the stream's.
+    if (first != second) EXPECT_LAST(cudaEventRecord(done, after), cudaErrorInvalidResourceHandle);
+    CUDA(cudaSetDevice(first));
+    fill<<<GRID, BLOCK, 0, after>>>(destination, N, 4321);
+    LAUNCHED();
+    CUDA(cudaStreamSynchronize(after));
+    expect(destination, 4321, "a kernel on another device's stream");
     CUDA(cudaEventDestroy(done));
     CUDA(cudaStreamDestroy(before));
     CUDA(cudaStreamDestroy(after));

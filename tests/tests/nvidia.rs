@@ -62,9 +62,7 @@ fn an_error_that_stays_leaves_the_process_without_a_gpu() {
     for devices in ["1", "2"] {
         let run = Run::vcuda(["run"]).arg(program("sticky_errors"));
         let run = on_nvidia(run).env("VCUDA_CPU_DEVICES", devices);
-        run.args(&["reset", "46"])
-            .run()
-            .expect_pass("sticky_errors");
+        run.args(["reset", "46"]).run().expect_pass("sticky_errors");
     }
 }
 
