@@ -13,8 +13,9 @@ use vcuda_protocol::{Array, Command, DeviceInfo, HostMemory, MemoryInfo, Reply, 
 
 use crate::contexts::{self, Device};
 use crate::in_place::{self, Registered};
-use crate::session::{self, Session, heap::Heap};
-use crate::{Result, error};
+use crate::session::heap::{FREED, Heap};
+use crate::session::{self, Session};
+use crate::{Result, error, thread};
 
 /// Alignment of device memory. CUDA promises 256; textures like 512.
 const DEVICE_ALIGN: u64 = 512;
@@ -92,6 +93,8 @@ impl DeviceMemory {
         drop(heap);
         self.arrays.lock().clear();
         self.globals.write().clear();
+        // Variables are as gone as allocations are.
+        FREED.fetch_add(1, Ordering::Release);
     }
 }
 
@@ -141,6 +144,19 @@ impl Memory {
 
 /// What `address` points into. Starts nothing: before the first allocation all memory is pageable.
 pub(crate) fn classify(address: u64) -> Memory {
+    let mut found = Memory::Stray;
+    let allocation = thread::with(|t| {
+        let is_it = |last: &Memory| last.covers(address, 1);
+        t.memory.get(&FREED, is_it, || {
+            found = look_up(address);
+            let allocated = matches!(found, Memory::Device { .. } | Memory::Window { .. });
+            allocated.then_some(found)
+        })
+    });
+    allocation.unwrap_or(found)
+}
+
+fn look_up(address: u64) -> Memory {
     if let Some(host) = HOST.get() {
         let offset = address.wrapping_sub(host.base);
         if offset < host.len {

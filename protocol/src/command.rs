@@ -143,6 +143,14 @@ commands! {
     /// How much memory kernels may allocate (`CU_LIMIT_MALLOC_HEAP_SIZE`).
     KernelHeap { device: u32, size: u64 } => Posted;
 
+    /// What there is between a device and a peer whose memory it uses (`CUdevice_P2PAttribute`).
+    /// Reply: [`Reply::Count`].
+    PeerAttribute { device: u32, peer: u32, attribute: u32 } => Prompt;
+    /// Whether kernels of a device may use a peer's memory (`cuCtxEnablePeerAccess`).
+    PeerAccess { device: u32, peer: u32, enabled: bool } => Prompt;
+    /// How many priorities streams can have, from 0, the lowest, downwards. Reply:
+    /// [`Reply::Count`].
+    StreamPriorities { device: u32 } => Prompt;
     /// Makes an array. The client chose the addresses of its texels, from the range
     /// [`DeviceInfo::arrays`]; copies name them as those of memory.
     ArrayCreate { device: u32, array: Array } => Prompt;

@@ -37,7 +37,7 @@ programs! {
     host_functions host_functions_meet indirect_calls integer_functions invalid_driver_handles invalid_handles
     kernel_parameters lane_locks large_sizes launch_api managed mandelbrot many_launches matmul_tiled
     memcpy_2d_3d memset_kinds nbody newer_architecture occupancy per_thread_stream pinned_memory
-    reduction_shuffle registered_memory runtime_and_driver seed simd_video special_registers stencil sticky_errors
+    reduction_shuffle registered_memory runtime_and_driver seed several_devices simd_video special_registers stencil sticky_errors
     streams_events surfaces symbols tensor_cores texture_descriptions textures threads_streams two_modules unsupported_api
     unsupported_instruction vector_add visible_devices
 }
@@ -54,6 +54,26 @@ fn two_devices_have_memory_of_their_own() {
     let run = Run::vcuda(["run"]).arg(program("visible_devices"));
     let run = on_nvidia(run).env("VCUDA_CPU_DEVICES", "2");
     run.run().expect_pass("visible_devices");
+}
+
+#[test]
+fn an_error_that_stays_leaves_the_process_without_a_gpu() {
+    for devices in ["1", "2"] {
+        let run = Run::vcuda(["run"]).arg(program("sticky_errors"));
+        let run = on_nvidia(run).env("VCUDA_CPU_DEVICES", devices);
+        run.args(["reset", "46"]).run().expect_pass("sticky_errors");
+    }
+}
+
+#[test]
+fn devices_copy_from_each_other_whether_they_reach_each_other_or_not() {
+    let several = || {
+        let run = Run::vcuda(["run"]).arg(program("several_devices"));
+        on_nvidia(run).env("VCUDA_CPU_DEVICES", "2")
+    };
+    several().run().expect_pass("several_devices");
+    let apart = several().env("VCUDA_TEST_APART", "1");
+    apart.run().expect_pass("several_devices");
 }
 
 fn replay(trace: &Path, device: &str) -> Finished {

@@ -166,6 +166,20 @@ pub trait Device: Send + Sync {
     /// Later work of the stream waits until the gate is open.
     fn wait_for_gate(&self, stream: StreamHandle, gate: Gate) -> Result<(), Status>;
 
+    /// What there is between this device and another of the session, whose memory it uses
+    /// (`CUdevice_P2PAttribute`).
+    fn peer_attribute(&self, _peer: usize, _attribute: u32) -> Result<u32, Status> {
+        Ok(0)
+    }
+    /// Whether kernels may use another device's memory from now on. Copies always may.
+    fn peer_access(&self, _peer: usize, _enabled: bool) -> Result<(), Status> {
+        Err(crate::status::PEER_ACCESS_UNSUPPORTED)
+    }
+
+    /// How many priorities streams can have: 0 is the lowest, and each below it is higher.
+    fn stream_priorities(&self) -> Result<u32, Status> {
+        Ok(1)
+    }
     /// The legacy default stream, which is always there.
     fn legacy_stream(&self) -> StreamHandle;
     fn stream_create(&self, blocking: bool, priority: i32) -> Result<StreamHandle, Status>;

@@ -10,7 +10,7 @@ use vcuda_replayer::devices::Completion;
 
 use crate::arrays::texels;
 use crate::host::operand;
-use crate::{Code, INVALID_VALUE, NOT_READY, code, current, event, ok, put, stream, wait};
+use crate::{Code, INVALID_VALUE, NOT_READY, code, current, event, ok, put, reaches, stream, wait};
 
 #[unsafe(no_mangle)]
 extern "C" fn cuStreamCreateWithPriority(to: *mut u64, flags: u32, priority: i32) -> Code {
@@ -127,6 +127,17 @@ extern "C" fn cuEventElapsedTime(to: *mut f32, start: u64, end: u64) -> Code {
 }
 
 fn copy(of: u64, to: (u64, Pitch), from: (u64, Pitch), extent: Extent) -> Result<(), Code> {
+    reaches(to.0)?;
+    reaches(from.0)?;
+    copy_anywhere(of, to, from, extent)
+}
+
+fn copy_anywhere(
+    of: u64,
+    to: (u64, Pitch),
+    from: (u64, Pitch),
+    extent: Extent,
+) -> Result<(), Code> {
     let gpu = current()?;
     let dst = operand(to.0, extent, to.1)?;
     let src = operand(from.0, extent, from.1)?;
@@ -142,6 +153,19 @@ extern "C" fn cuMemcpyAsync(to: u64, from: u64, bytes: usize, of: u64) -> Code {
         (from, Pitch::default()),
         linear,
     ))
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn cuMemcpyPeerAsync(
+    to: u64,
+    _dst: u64,
+    from: u64,
+    _src: u64,
+    bytes: usize,
+    of: u64,
+) -> Code {
+    let (to, from) = ((to, Pitch::default()), (from, Pitch::default()));
+    code(copy_anywhere(of, to, from, Extent::linear(bytes as u64)))
 }
 
 /// The source may be changed when this returns, whatever the stream does: it is read at once.
@@ -237,7 +261,7 @@ fn fill(of: u64, place: (u64, u64), value: u32, element: u8, count: (usize, usiz
         row: place.1,
         slice: 0,
     };
-    code(current().and_then(|gpu| {
+    code(reaches(place.0).and_then(|()| current()).and_then(|gpu| {
         let stream = stream(gpu, of);
         ok(gpu
             .device

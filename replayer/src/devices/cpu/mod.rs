@@ -668,6 +668,18 @@ impl Device for CpuDevice {
         tables.textures(self.index)?.destroy(object)
     }
 
+    /// The devices of a session have one memory, in which kernels need no leave for each other's.
+    fn peer_attribute(&self, _peer: usize, attribute: u32) -> Result<u32, Status> {
+        /// Access, atomics and arrays (`CU_DEVICE_P2P_ATTRIBUTE_ACCESS_SUPPORTED` and following);
+        /// before them is a rank of speed, behind them what is restricted.
+        const SUPPORTED: std::ops::RangeInclusive<u32> = 2..=4;
+        Ok(SUPPORTED.contains(&attribute).into())
+    }
+
+    fn peer_access(&self, _peer: usize, _enabled: bool) -> Result<(), Status> {
+        Ok(())
+    }
+
     fn kernel_heap(&self, size: u64) -> Result<(), Status> {
         self.context.heap.set_limit(size);
         Ok(())

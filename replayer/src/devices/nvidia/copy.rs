@@ -7,6 +7,7 @@ use vcuda_protocol::{Extent, Pitch, Status};
 use super::arrays::Corner;
 use super::driver::{CUDA_MEMCPY3D, CUarray, CUdeviceptr, CUstream, MemoryType, call};
 use super::machine::{Jobs, Machine, State};
+use super::peers::Side;
 use crate::devices::{Completion, Operand, StreamHandle};
 use crate::rows::Rows;
 use crate::status;
@@ -14,16 +15,16 @@ use crate::status;
 /// Most bytes that go through a buffer of ours. What is larger, the driver copies as it can.
 const MOST_BUFFERED: u64 = 4 << 20;
 
-/// One side of a copy.
-enum Side {
-    Visible(End),
+/// One side of a copy, as it was named.
+enum Named {
+    Visible(Side),
     /// Memory of this process that the GPUs do not see.
     Private(Scattered, u64, Rows),
 }
 
 /// One end of a copy by the driver.
 #[derive(Clone, Copy)]
-enum End {
+pub(super) enum End {
     /// Memory that the GPUs use by address.
     Memory(u64, Rows),
     Array(Corner),
@@ -35,18 +36,24 @@ impl State {
         machine: &Machine,
         operand: Operand,
         extent: Extent,
-    ) -> Result<Side, Status> {
+    ) -> Result<Named, Status> {
         match operand {
             Operand::Device { address, pitch } => {
                 let rows = Rows::new(extent, pitch).ok_or(status::INVALID_VALUE)?;
-                let mut arrays = self.devices.iter().map(|device| &device.arrays);
-                if let Some(corner) = arrays.find_map(|all| all.corner(address, pitch, extent)) {
-                    return Ok(Side::Visible(End::Array(corner?)));
-                }
-                match self.in_memory(address, rows.span()) {
-                    true => Ok(Side::Visible(End::Memory(address, rows))),
-                    false => Err(status::INVALID_VALUE),
-                }
+                let mut devices = self.devices.iter().enumerate();
+                let array = devices.find_map(|(device, state)| {
+                    let corner = state.arrays.corner(address, pitch, extent)?;
+                    Some((Some(device), corner))
+                });
+                let (owner, end) = match array {
+                    Some((owner, corner)) => (owner, End::Array(corner?)),
+                    None => {
+                        let owner = self.owner(address, rows.span());
+                        let owner = owner.ok_or(status::INVALID_VALUE)?;
+                        (owner, End::Memory(address, rows))
+                    }
+                };
+                Ok(Named::Visible(Side { end, owner }))
             }
             Operand::Host {
                 memory,
@@ -60,8 +67,8 @@ impl State {
                 let here = contiguous(&memory, offset, rows.span());
                 let pinned = here.filter(|&here| self.is_staging(machine, here, rows.span()));
                 Ok(match pinned {
-                    Some(here) => Side::Visible(End::Memory(here, rows)),
-                    None => Side::Private(memory, offset, rows),
+                    Some(here) => Named::Visible(pinned_side(here, rows)),
+                    None => Named::Private(memory, offset, rows),
                 })
             }
         }
@@ -70,15 +77,7 @@ impl State {
     /// Whether a range lies within one allocation, array or variable, of any device or the host.
     pub(super) fn holds(&self, address: u64, len: u64) -> bool {
         let mut arrays = self.devices.iter().map(|device| &device.arrays);
-        arrays.any(|all| all.holds(address, len)) || self.in_memory(address, len)
-    }
-
-    /// The same, of what is not an array.
-    fn in_memory(&self, address: u64, len: u64) -> bool {
-        self.devices
-            .iter()
-            .any(|device| device.memory.holds(address, len))
-            || self.host_holds(address, len)
+        arrays.any(|all| all.holds(address, len)) || self.owner(address, len).is_some()
     }
 
     pub(super) fn copy(
@@ -97,31 +96,26 @@ impl State {
             return Ok(());
         }
         match (dst, src) {
-            (Side::Visible(to), Side::Visible(from)) => {
-                let (_, cu) = self.issue(machine, stream)?;
-                transfer(machine, cu, to, from, extent)
+            (Named::Visible(to), Named::Visible(from)) => {
+                self.move_box(machine, stream, to, from, extent)
             }
-            (Side::Visible(to), Side::Private(memory, offset, rows)) => {
+            (Named::Visible(to), Named::Private(memory, offset, rows)) => {
                 let here = contiguous(&memory, offset, rows.span());
                 if let Some(here) = here.filter(|_| is_gapless(rows))
-                    && let Some(to) = to.gapless()
+                    && let Some(address) = to.end.gapless()
                 {
-                    let (_, cu) = self.issue(machine, stream)?;
+                    let here = here as *const std::ffi::c_void;
+                    let bytes = bytes as usize;
                     // The driver has taken the bytes when it returns.
-                    return call!(
-                        machine.driver,
-                        cuMemcpyHtoDAsync_v2(
-                            to,
-                            here as *const std::ffi::c_void,
-                            bytes as usize,
-                            cu
-                        )
-                    );
+                    return self.issue_at(machine, stream, to.owner, |cu| {
+                        let to = address;
+                        call!(machine.driver, cuMemcpyHtoDAsync_v2(to, here, bytes, cu))
+                    });
                 }
                 let buffer = self.buffer(machine, bytes)?;
                 gather(&memory, offset, rows, buffer.address)?;
-                let (_, cu) = self.issue(machine, stream)?;
-                transfer(machine, cu, to, End::Memory(buffer.address, packed), extent)?;
+                let from = pinned_side(buffer.address, packed);
+                self.move_box(machine, stream, to, from, extent)?;
                 let this = machine.this();
                 let used: Completion = Box::new(move |used| {
                     if used.is_ok() {
@@ -130,21 +124,15 @@ impl State {
                 });
                 self.wait_for_stream(machine, stream, used, jobs)
             }
-            (Side::Private(memory, offset, rows), Side::Visible(from)) => {
+            (Named::Private(memory, offset, rows), Named::Visible(from)) => {
                 let here = contiguous(&memory, offset, rows.span());
                 if let Some(here) = here.filter(|_| bytes > MOST_BUFFERED && is_gapless(rows)) {
-                    let (_, cu) = self.issue(machine, stream)?;
-                    return transfer(machine, cu, End::Memory(here, rows), from, extent);
+                    let to = pinned_side(here, rows);
+                    return self.move_box(machine, stream, to, from, extent);
                 }
                 let buffer = self.buffer(machine, bytes)?;
-                let (_, cu) = self.issue(machine, stream)?;
-                transfer(
-                    machine,
-                    cu,
-                    End::Memory(buffer.address, packed),
-                    from,
-                    extent,
-                )?;
+                let to = pinned_side(buffer.address, packed);
+                self.move_box(machine, stream, to, from, extent)?;
                 let this = machine.this();
                 let arrived: Completion = Box::new(move |arrived| {
                     if arrived.is_ok() {
@@ -156,8 +144,8 @@ impl State {
                 self.wait_for_stream(machine, stream, arrived, jobs)
             }
             (
-                Side::Private(to, to_offset, to_rows),
-                Side::Private(from, from_offset, from_rows),
+                Named::Private(to, to_offset, to_rows),
+                Named::Private(from, from_offset, from_rows),
             ) => {
                 let (device, cu) = self.issue(machine, stream)?;
                 let copy: Completion = Box::new(move |well| {
@@ -189,50 +177,74 @@ impl State {
         let size = u64::from(element);
         let strides = [address, rows.pitch().row, rows.pitch().slice, extent.width];
         let aligned = matches!(element, 1 | 2 | 4) && strides.iter().all(|n| n % size == 0);
-        if !aligned || !self.in_memory(address, rows.span()) {
+        if !aligned {
             return Err(status::INVALID_VALUE);
         }
+        let owner = self.owner(address, rows.span());
+        let owner = owner.ok_or(status::INVALID_VALUE)?;
         if rows.bytes() == 0 {
             return Ok(());
         }
-        let (_, cu) = self.issue(machine, stream)?;
-        let driver = machine.driver;
-        if is_gapless(rows) {
-            let count = (rows.bytes() / size) as usize;
-            return match element {
-                1 => call!(driver, cuMemsetD8Async(address, value as u8, count, cu)),
-                2 => call!(driver, cuMemsetD16Async(address, value as u16, count, cu)),
-                _ => call!(driver, cuMemsetD32Async(address, value, count, cu)),
-            };
-        }
-        let width = (extent.width / size) as usize;
-        // One row in each slice is a plane by itself.
-        let (height, depth, row) = match extent.height {
-            1 => (extent.depth, 1, rows.pitch().slice),
-            height => (height, extent.depth, rows.pitch().row),
+        self.issue_at(machine, stream, owner, |cu| {
+            set(machine, cu, (address, rows), value, element, extent)
+        })
+    }
+}
+
+/// Fills a box at an address that the driver knows with elements of 1, 2 or 4 bytes.
+fn set(
+    machine: &Machine,
+    cu: CUstream,
+    (address, rows): (u64, Rows),
+    value: u32,
+    element: u8,
+    extent: Extent,
+) -> Result<(), Status> {
+    let driver = machine.driver;
+    let size = u64::from(element);
+    if is_gapless(rows) {
+        let count = (rows.bytes() / size) as usize;
+        return match element {
+            1 => call!(driver, cuMemsetD8Async(address, value as u8, count, cu)),
+            2 => call!(driver, cuMemsetD16Async(address, value as u16, count, cu)),
+            _ => call!(driver, cuMemsetD32Async(address, value, count, cu)),
         };
-        let (row, height) = (row as usize, height as usize);
-        for slice in 0..depth {
-            let at = address + slice * rows.pitch().slice;
-            match element {
-                1 => {
-                    let value = value as u8;
-                    call!(driver, cuMemsetD2D8Async(at, row, value, width, height, cu))?;
-                }
-                2 => {
-                    let value = value as u16;
-                    call!(
-                        driver,
-                        cuMemsetD2D16Async(at, row, value, width, height, cu)
-                    )?;
-                }
-                _ => call!(
-                    driver,
-                    cuMemsetD2D32Async(at, row, value, width, height, cu)
-                )?,
+    }
+    let width = (extent.width / size) as usize;
+    // One row in each slice is a plane by itself.
+    let (height, depth, row) = match extent.height {
+        1 => (extent.depth, 1, rows.pitch().slice),
+        height => (height, extent.depth, rows.pitch().row),
+    };
+    let (row, height) = (row as usize, height as usize);
+    for slice in 0..depth {
+        let at = address + slice * rows.pitch().slice;
+        match element {
+            1 => {
+                let value = value as u8;
+                call!(driver, cuMemsetD2D8Async(at, row, value, width, height, cu))?;
             }
+            2 => {
+                let value = value as u16;
+                call!(
+                    driver,
+                    cuMemsetD2D16Async(at, row, value, width, height, cu)
+                )?;
+            }
+            _ => call!(
+                driver,
+                cuMemsetD2D32Async(at, row, value, width, height, cu)
+            )?,
         }
-        Ok(())
+    }
+    Ok(())
+}
+
+/// Memory of this process that all GPUs know, or that the driver reads and writes for them.
+fn pinned_side(address: u64, rows: Rows) -> Side {
+    Side {
+        end: End::Memory(address, rows),
+        owner: None,
     }
 }
 
@@ -247,7 +259,7 @@ fn contiguous(memory: &Scattered, offset: u64, len: u64) -> Option<u64> {
 
 impl End {
     /// The address of memory without gaps.
-    fn gapless(self) -> Option<u64> {
+    pub(super) fn gapless(self) -> Option<u64> {
         match self {
             End::Memory(address, rows) if is_gapless(rows) => Some(address),
             _ => None,
@@ -316,7 +328,7 @@ impl Default for Part {
 }
 
 /// Copies a box between ends that the driver knows.
-fn transfer(
+pub(super) fn transfer(
     machine: &Machine,
     stream: CUstream,
     to: End,

@@ -166,6 +166,11 @@ functions! {
     cuCtxSetCurrent(CUcontext);
     cuCtxSynchronize();
     cuCtxSetLimit(u32, usize);
+    cuCtxGetStreamPriorityRange(*mut i32, *mut i32);
+    cuCtxEnablePeerAccess(CUcontext, u32);
+    cuCtxDisablePeerAccess(CUcontext);
+    cuDeviceCanAccessPeer(*mut i32, i32, i32);
+    cuDeviceGetP2PAttribute(*mut i32, i32, i32, i32);
     cuMemGetInfo_v2(*mut usize, *mut usize);
     cuMemAddressReserve(*mut CUdeviceptr, usize, usize, CUdeviceptr, u64);
     cuMemGetAllocationGranularity(*mut usize, *const CUmemAllocationProp, u32);
@@ -178,6 +183,7 @@ functions! {
     cuMemHostUnregister(*mut c_void);
     cuMemcpyAsync(CUdeviceptr, CUdeviceptr, usize, CUstream);
     cuMemcpyHtoDAsync_v2(CUdeviceptr, *const c_void, usize, CUstream);
+    cuMemcpyPeerAsync(CUdeviceptr, CUcontext, CUdeviceptr, CUcontext, usize, CUstream);
     cuMemcpy3DAsync_v2(*const CUDA_MEMCPY3D, CUstream);
     cuArray3DCreate_v2(*mut CUarray, *const ArrayDescriptor);
     cuArrayDestroy(CUarray);

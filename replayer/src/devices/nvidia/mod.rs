@@ -5,11 +5,12 @@
 //! is none. Its calls are made by the session's thread, in the session's order; none of them waits
 //! for the GPU. Work that has finished is found by looking ([`Device::poll`]).
 //!
-//! * [`streams`]: streams, events, gates, and what waits for them;
+//! * [`streams`]: streams, events, gates, and what waits for them; [`watcher`]: who looks;
 //! * [`memory`]: device memory at the client's addresses;
 //! * [`host`]: pinned memory;
 //! * [`arrays`], [`textures`]: arrays by the client's addresses, and the objects made of them;
 //! * [`copy`], [`modules`]: what the driver does by itself, with its arguments checked;
+//! * [`peers`]: several GPUs;
 //! * [`managed`]: `__managed__` variables.
 
 mod arrays;
@@ -21,9 +22,11 @@ mod machine;
 mod managed;
 mod memory;
 mod modules;
+mod peers;
 mod printed;
 mod streams;
 mod textures;
+mod watcher;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -293,6 +296,26 @@ impl Device for NvidiaDevice {
         self.with(|state, _| state.wait_for_gate(&self.machine, stream, gate))
     }
 
+    fn peer_attribute(&self, peer: usize, attribute: u32) -> Result<u32, Status> {
+        self.machine.peer_attribute(self.index, peer, attribute)
+    }
+
+    fn peer_access(&self, peer: usize, enabled: bool) -> Result<(), Status> {
+        self.with(|state, _| state.peer_access(&self.machine, self.index, peer, enabled))
+    }
+
+    fn stream_priorities(&self) -> Result<u32, Status> {
+        self.with(|_, _| {
+            self.machine.enter(self.index)?;
+            let (mut least, mut greatest) = (0, 0);
+            call!(
+                self.machine.driver,
+                cuCtxGetStreamPriorityRange(&mut least, &mut greatest)
+            )?;
+            Ok(least.saturating_sub(greatest).max(0) as u32 + 1)
+        })
+    }
+
     fn legacy_stream(&self) -> StreamHandle {
         let stream = self.with(|state, _| state.legacy(&self.machine, self.index));
         // No stream has this handle, so that what is done with it says what is wrong.
@@ -442,28 +465,42 @@ impl machine::State {
         legacy.ok_or(status::INVALID_HANDLE)
     }
 
-    /// Destroys a GPU's context with all that was in it. What is issued next makes another, if the
-    /// driver lets it: after an error that stays, it does not.
+    /// Destroys a GPU's context with all that was in it. What is issued next makes another, except
+    /// after an error that stays.
     fn reset(&mut self, machine: &Machine, device: usize, jobs: &mut machine::Jobs) {
         // Work that waits for a function of the program would never end.
         let gates = self.open_gates();
         let waits_for_program = gates.iter().any(|gate| !gate.is_open());
-        if machine.enter(device).is_ok() && !waits_for_program {
-            let _ = call!(machine.driver, cuCtxSynchronize());
+        if !waits_for_program {
+            // Others too, because memory of the host that they use is pinned by this context.
+            for index in 0..machine.gpus.len() {
+                if machine.gpus[index].has_context()
+                    && machine.enter(index).is_ok()
+                    && let Err(status) = call!(machine.driver, cuCtxSynchronize())
+                    && status::is_sticky(status)
+                {
+                    self.fail(machine, index, status, jobs);
+                }
+            }
             machine.printed.flush();
         }
         self.look(machine, jobs);
         self.end_waits(machine, Some(device), status::DEINITIALIZED, jobs);
-        self.forget_streams(device);
+        self.forget_streams(machine, device);
         self.forget_modules(device);
         // What cannot be destroyed is not used any more.
         let _ = machine.destroy_context(device);
         self.devices[device].memory.clear(machine);
         self.devices[device].arrays = Arrays::default();
         self.devices[device].objects = Objects::default();
-        self.devices[device].error = None;
-        if machine.enter_any().is_ok() {
-            self.pin_again(machine);
+        match self.devices[device].error {
+            None => {
+                if machine.enter_any().is_ok() {
+                    self.pin_again(machine);
+                }
+            }
+            // After an error that stays, the driver makes no context for this process.
+            Some(_) => self.devices[device].error = Some(status::DEVICES_UNAVAILABLE),
         }
     }
 }
