@@ -294,6 +294,46 @@ static void beside_threads() {
     CUDA(cudaStreamDestroy(stream));
 }
 
+// Devices number their objects for themselves: the same numbers may stand for different ones.
+static void devices() {
+    int count;
+    CUDA(cudaGetDeviceCount(&count));
+    struct On {
+        cudaArray_t array;
+        cudaTextureObject_t from;
+        cudaSurfaceObject_t to;
+        Layer *layer;
+    };
+    std::vector<On> all(count);
+    const int w = 16, h = 8;
+    std::vector<int> values(w * h);
+    for (int d = 0; d < count; d++) {
+        CUDA(cudaSetDevice(d));
+        On &on = all[d];
+        on.array = plane(w, h);
+        cudaResourceDesc resource = of(on.array);
+        on.from = texture(resource);
+        CUDA(cudaCreateSurfaceObject(&on.to, &resource));
+        for (int i = 0; i < w * h; i++) values[i] = i + d * 10000;
+        CUDA(cudaMemcpy2DToArray(on.array, 0, 0, values.data(), w * 4, w * 4, h, cudaMemcpyHostToDevice));
+        Layer layer = {on.from, on.to, d + 1};
+        CUDA(cudaMalloc(&on.layer, sizeof layer));
+        CUDA(cudaMemcpy(on.layer, &layer, sizeof layer, cudaMemcpyHostToDevice));
+    }
+    for (int d = count - 1; d >= 0; d--) {
+        CUDA(cudaSetDevice(d));
+        On &on = all[d];
+        apply<<<1, dim3(w, h)>>>(on.layer, w);
+        LAUNCHED();
+        CUDA(cudaMemcpy2DFromArray(values.data(), w * 4, on.array, 0, 0, w * 4, h, cudaMemcpyDeviceToHost));
+        for (int i = 0; i < w * h; i++) REQUIRE_ELEMENT(values[i], i + d * 10000 + d + 1, i);
+        CUDA(cudaDestroyTextureObject(on.from));
+        CUDA(cudaDestroySurfaceObject(on.to));
+        CUDA(cudaFreeArray(on.array));
+        CUDA(cudaFree(on.layer));
+    }
+}
+
 int main() {
     table();
     objects_come_and_go();
@@ -302,5 +342,6 @@ int main() {
     large();
     freed_at_work();
     beside_threads();
+    devices();
     return pass();
 }

@@ -50,10 +50,12 @@ fn exit_while_work_goes_on_leaves_code_0() {
 }
 
 #[test]
-fn two_devices_have_memory_of_their_own() {
-    let run = Run::vcuda(["run"]).arg(program("visible_devices"));
-    let run = on_nvidia(run).env("VCUDA_CPU_DEVICES", "2");
-    run.run().expect_pass("visible_devices");
+fn two_devices_have_memory_and_objects_of_their_own() {
+    for name in ["visible_devices", "bindless_textures"] {
+        let run = Run::vcuda(["run"]).arg(program(name));
+        let run = on_nvidia(run).env("VCUDA_CPU_DEVICES", "2");
+        run.run().expect_pass(name);
+    }
 }
 
 #[test]
