@@ -84,13 +84,13 @@ compare() {
 recordings() {
     say "Recordings, made and replayed on the GPU and on the CPU device"
     local name made on floats
-    for name in vector_add matmul_tiled reduction_shuffle histogram_atomics stencil memcpy_2d_3d pinned_memory managed symbols streams_events nbody mandelbrot; do
+    for name in vector_add matmul_tiled reduction_shuffle histogram_atomics stencil memcpy_2d_3d pinned_memory managed symbols streams_events surfaces bindless_textures textures nbody mandelbrot; do
         for made in nvidia cpu; do
             DEVICE=$made remoted record -o "$work/$name.$made" "$here/programs/$name" >"$work/out"
             grep -q "ends with 0" "$work/out" || echo "$name is not recorded on $made: $(tail -1 "$work/stderr")"
             for on in nvidia cpu; do
                 floats=
-                if [ "$name" = nbody ] && [ $made != $on ]; then floats="--tolerance 1e-4"; fi
+                case $name in nbody | textures) [ $made = $on ] || floats="--tolerance 1e-4" ;; esac
                 # shellcheck disable=SC2086
                 DEVICE=$on remoted replay $floats "$work/$name.$made" >"$work/out"
                 printf '%-20s made on %-7s replayed on %-7s %s\n' "$name" $made $on "$(grep -v '^note\|ends with' "$work/out" | tail -1 | cut -c1-220) $(grep -h 'vcuda:' "$work/stderr" | tail -1 | cut -c1-200)"

@@ -1,27 +1,25 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! CUDA arrays, and the texture and surface objects that are made of them or of linear memory.
 //!
-//! An array is pitched device memory that this side describes; what an object stands for is a
-//! command. So kernels and copies see the same texels, and all ways of copying are those of
-//! [`copy`](crate::copy).
+//! The texels of an array have addresses as if they were pitched device memory
+//! ([`vcuda_protocol::Array`]), so that all ways of copying are those of [`copy`](crate::copy).
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use vcuda_protocol::{Command, Pitch, Status, Texture, TextureLevel, TextureShape};
+use vcuda_protocol::layout::MAX_DEVICES;
+use vcuda_protocol::{Command, Pitch, Reply, Status, Texture, TextureLevel, TextureShape};
 
 use crate::contexts::Device;
 use crate::copy::Side;
 use crate::view::View;
-use crate::{Result, error, memory, session};
+use crate::{Result, contexts, error, memory, session};
 
-/// `CUDA_ARRAY3D_LAYERED`, `..._SURFACE_LDST`, `..._CUBEMAP` and `..._TEXTURE_GATHER`, which the
-/// Runtime API numbers alike.
-const LAYERED: u32 = 1;
-const SURFACE: u32 = 2;
-const CUBEMAP: u32 = 4;
-const GATHER: u32 = 8;
+const LAYERED: u32 = vcuda_protocol::Array::LAYERED;
+const SURFACE: u32 = vcuda_protocol::Array::SURFACE;
+const CUBEMAP: u32 = vcuda_protocol::Array::CUBEMAP;
+const GATHER: u32 = vcuda_protocol::Array::GATHER;
 
 /// `CU_TRSF_READ_AS_INTEGER` and `CU_TRSF_NORMALIZED_COORDINATES`
 pub(crate) const AS_INTEGER: u32 = 1;
@@ -31,8 +29,6 @@ pub(crate) const SRGB: u32 = 0x10;
 pub(crate) const NO_TRILINEAR: u32 = 0x20;
 pub(crate) const SEAMLESS: u32 = 0x40;
 
-/// Rows of arrays begin at multiples of this.
-const ROW_ALIGN: u64 = 64;
 /// `CU_DEVICE_ATTRIBUTE_TEXTURE_ALIGNMENT` and `..._TEXTURE_PITCH_ALIGNMENT`
 const TEXTURE_ALIGNMENT: u32 = 14;
 const TEXTURE_PITCH_ALIGNMENT: u32 = 51;
@@ -51,16 +47,8 @@ pub(crate) struct Format {
 impl Format {
     /// Bytes of a texel, if there are such texels.
     pub(crate) fn bytes(self) -> Result<u64> {
-        let channel = match self.format {
-            0x01 | 0x08 => 1,
-            0x02 | 0x09 | 0x10 => 2,
-            0x03 | 0x0a | 0x20 => 4,
-            _ => return Err(error::INVALID_VALUE),
-        };
-        match self.channels {
-            1 | 2 | 4 => Ok(channel * u64::from(self.channels)),
-            _ => Err(error::INVALID_VALUE),
-        }
+        let bytes = vcuda_protocol::texel_bytes(self.format, self.channels);
+        bytes.map(u64::from).ok_or(error::INVALID_VALUE)
     }
 
     fn is_float(self) -> bool {
@@ -77,7 +65,7 @@ pub(crate) struct Array {
     pub(crate) flags: u32,
     /// Where each level is; one, if this is no mipmapped array.
     levels: Vec<Level>,
-    /// The memory is this array's own.
+    /// It is no level of another.
     owner: bool,
     mipmapped: bool,
 }
@@ -93,15 +81,13 @@ struct Level {
 struct Tables {
     next_array: u64,
     arrays: BTreeMap<u64, Arc<Array>>,
-    next_object: u32,
-    /// Texture and surface objects by their numbers.
-    objects: BTreeMap<u64, Object>,
+    /// Texture and surface objects by their device and their number there.
+    objects: BTreeMap<(u32, u64), Object>,
 }
 
 static TABLES: Mutex<Tables> = Mutex::new(Tables {
     next_array: 1,
     arrays: BTreeMap::new(),
-    next_object: 1,
     objects: BTreeMap::new(),
 });
 
@@ -116,7 +102,8 @@ pub(crate) fn forget(device: &Device) {
         .retain(|_, object| object.device.ordinal != device.ordinal);
 }
 
-/// Allocates an array of this many levels, 0 for one that is not mipmapped. Returns its handle.
+/// Makes an array of this many levels, or as many as it can have; 0 for one that is not mipmapped.
+/// Returns its handle.
 pub(crate) fn create(
     device: &'static Device,
     format: Format,
@@ -124,7 +111,7 @@ pub(crate) fn create(
     flags: u32,
     levels: u32,
 ) -> Result<u64> {
-    let texel = format.bytes()?;
+    format.bytes()?;
     let [width, height, depth] = size;
     let layered = flags & LAYERED != 0;
     let cube = flags & CUBEMAP != 0;
@@ -135,51 +122,31 @@ pub(crate) fn create(
         (false, true) => depth > 0,
         (false, false) => depth == 0 || height > 0,
     };
-    // A mipmap ends with a single texel.
-    let most = 64
-        - width
-            .max(height)
-            .max(if layered || cube { 0 } else { depth })
-            .leading_zeros();
-    if width == 0 || !known || !shaped || levels > most || !fits(device, size, flags, levels) {
+    if width == 0 || !known || !shaped || !fits(device, size, flags, levels) {
         return Err(error::INVALID_VALUE);
     }
-    let mut places = Vec::new();
-    let mut bytes = 0u64;
-    for level in 0..levels.max(1) {
-        let half = |extent: u64| {
-            if extent == 0 {
-                0
-            } else {
-                (extent >> level).max(1)
-            }
-        };
-        let slices = if layered || cube { depth } else { half(depth) };
-        let size = [half(width), half(height), slices];
-        let row = (size[0] * texel).next_multiple_of(ROW_ALIGN);
-        let slice = row
-            .checked_mul(size[1].max(1))
-            .ok_or(error::OUT_OF_MEMORY)?;
-        let all = slice
-            .checked_mul(size[2].max(1))
-            .ok_or(error::OUT_OF_MEMORY)?;
-        places.push(Level {
-            address: bytes,
-            pitch: Pitch { row, slice },
-            size,
-        });
-        bytes = bytes.checked_add(all).ok_or(error::OUT_OF_MEMORY)?;
-    }
-    let base = memory::allocate(device, bytes)?;
-    for place in &mut places {
-        place.address += base;
-    }
+    let mut described = vcuda_protocol::Array {
+        address: 0,
+        format: format.format,
+        channels: format.channels,
+        size: size.map(|extent| extent as u32),
+        flags,
+        levels: 0,
+    };
+    described.levels = levels.min(described.most_levels());
+    let made = memory::allocate_array(device, described)?;
+    let places = made.places().ok_or(error::INVALID_VALUE)?;
+    let level = |(level, place): (u32, TextureLevel)| Level {
+        address: place.address,
+        pitch: place.pitch,
+        size: made.size_of(level).map(u64::from),
+    };
     Ok(insert(Array {
         device,
         format,
         size,
         flags,
-        levels: places,
+        levels: (0..).zip(places).map(level).collect(),
         owner: true,
         mipmapped: levels > 0,
     }))
@@ -266,7 +233,7 @@ pub(crate) fn destroy(handle: u64, mipmapped: bool) -> Result<()> {
     let array = find(handle, mipmapped)?;
     TABLES.lock().arrays.remove(&handle);
     match array.levels.first() {
-        Some(level) if array.owner => memory::free(level.address),
+        Some(level) if array.owner => memory::free_array(array.device, level.address),
         _ => Ok(()),
     }
 }
@@ -346,7 +313,7 @@ pub(crate) struct Reading {
     pub(crate) border: [f32; 4],
     pub(crate) level_bias: f32,
     pub(crate) level_clamp: [f32; 2],
-    /// Only told again: texels are read as if it were 1, as CUDA allows.
+    /// The CPU device reads texels as if it were 1, as CUDA allows.
     pub(crate) max_anisotropy: u32,
 }
 
@@ -360,18 +327,29 @@ pub(crate) struct Object {
     pub(crate) view: Option<View>,
 }
 
+/// Looks for an object by its number: among those of the current device, and then of the others,
+/// which may have the same numbers.
+fn find_object(
+    object: u64,
+    mut look: impl FnMut(&mut BTreeMap<(u32, u64), Object>, (u32, u64)) -> Option<Object>,
+) -> Option<Object> {
+    let current = contexts::current_context().map(|context| context.ordinal);
+    let mut tables = TABLES.lock();
+    let devices = current.into_iter().chain(0..MAX_DEVICES as u32);
+    let mut found = devices.map(|device| look(&mut tables.objects, (device, object)));
+    found.find_map(|object| object)
+}
+
 /// The texture object of a number.
 pub(crate) fn texture_object(object: u64) -> Result<(Object, Reading)> {
-    let found = TABLES.lock().objects.get(&object).copied();
-    found
+    find_object(object, |objects, key| objects.get(&key).copied())
         .and_then(|object| Some((object, object.reading?)))
         .ok_or(error::INVALID_VALUE)
 }
 
 /// The surface object of a number.
 pub(crate) fn surface_object(object: u64) -> Result<Object> {
-    let found = TABLES.lock().objects.get(&object).copied();
-    found
+    find_object(object, |objects, key| objects.get(&key).copied())
         .filter(|object| object.reading.is_none())
         .ok_or(error::INVALID_VALUE)
 }
@@ -415,24 +393,26 @@ pub(crate) fn create_object(
         border: reading.border,
         level_bias: reading.level_bias,
         level_clamp: reading.level_clamp,
+        max_anisotropy: reading.max_anisotropy,
+        surface: entry.reading.is_none(),
     };
-    let mut tables = TABLES.lock();
-    let object = Texture::object(tables.next_object);
-    session::get()?.post(&Command::TextureCreate {
+    let reply = session::get()?.call(&Command::TextureCreate {
         device: device.wire,
-        object,
+        object: 0,
         texture,
     })?;
-    tables.next_object = tables
-        .next_object
-        .checked_add(1)
-        .ok_or(error::OUT_OF_MEMORY)?;
-    tables.objects.insert(object, entry);
+    let Reply::Object(object) = reply else {
+        return Err(contexts::unexpected("TextureCreate", &reply));
+    };
+    TABLES
+        .lock()
+        .objects
+        .insert((device.ordinal, object), entry);
     Ok(object)
 }
 
 pub(crate) fn destroy_object(object: u64) -> Result<()> {
-    let removed = TABLES.lock().objects.remove(&object);
+    let removed = find_object(object, |objects, key| objects.remove(&key));
     let device = removed.ok_or(error::INVALID_HANDLE)?.device;
     session::get()?.post(&Command::TextureDestroy {
         device: device.wire,

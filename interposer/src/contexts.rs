@@ -14,7 +14,7 @@ use vcuda_protocol::{Command, DeviceInfo, Reply, Status};
 
 use crate::memory::DeviceMemory;
 use crate::session::{self, Session};
-use crate::{Result, arrays, error, modules, streams, thread};
+use crate::{Result, arrays, error, modules, peers, streams, thread};
 
 /// A device that CUDA_VISIBLE_DEVICES lets the program see.
 pub(crate) struct Device {
@@ -27,7 +27,11 @@ pub(crate) struct Device {
     pub(crate) memory: DeviceMemory,
     /// The newest stream id at the last reset: streams up to it are gone.
     pub(crate) gone_streams: AtomicU32,
+    /// Whether `in_use` and `active` of the state are known to hold.
+    kept: AtomicBool,
     pub(crate) state: Mutex<DeviceState>,
+    /// How many priorities streams can have, once it was asked for.
+    pub(crate) priorities: OnceLock<u32>,
 }
 
 /// What the program has set on a device.
@@ -41,6 +45,8 @@ pub(crate) struct DeviceState {
     pub(crate) active: bool,
     pub(crate) flags: u32,
     pub(crate) cache_config: u32,
+    /// A bit for each device whose memory its kernels may use, by ordinal.
+    pub(crate) peers: u32,
     /// `cudaLimit` numbers and values that were set.
     pub(crate) limits: Vec<(u32, u64)>,
 }
@@ -100,6 +106,8 @@ fn enumerate(session: &'static Session) -> Result<Vec<Device>> {
                 attributes: by_number(&info.attributes),
                 info,
                 gone_streams: AtomicU32::new(0),
+                kept: AtomicBool::new(false),
+                priorities: OnceLock::new(),
                 state: Mutex::default(),
             }
         })
@@ -291,6 +299,7 @@ fn clear_if_unused(device: &Device) -> Result<()> {
 pub(crate) fn reset(device: &Device) -> Result<()> {
     {
         let mut state = device.state.lock();
+        device.kept.store(false, Ordering::Relaxed);
         *state = DeviceState {
             retained: state.retained,
             ..DeviceState::default()
@@ -307,7 +316,7 @@ fn clear(device: &Device) -> Result<()> {
     arrays::forget(device);
     modules::forget(device);
     streams::forget(device);
-    Ok(())
+    peers::forget(device)
 }
 
 /// The calling thread's current context.
@@ -333,9 +342,12 @@ pub(crate) fn make_current(context: Context) {
 
 /// The Runtime API uses a device's primary context from now on, whatever the Driver API releases.
 pub(crate) fn keep_primary(device: &Device) {
-    let mut state = device.state.lock();
-    state.in_use = true;
-    state.active = true;
+    if !device.kept.load(Ordering::Relaxed) {
+        let mut state = device.state.lock();
+        state.in_use = true;
+        state.active = true;
+        device.kept.store(true, Ordering::Relaxed);
+    }
 }
 
 /// `cudaSetDevice`: the device's primary context is current from now on.

@@ -15,7 +15,7 @@ use crate::in_place::{self, Host};
 use crate::memory::{self, Memory, classify};
 use crate::session::parallel_copy::{self, Going};
 use crate::session::{self, Chunk, Pending, Session};
-use crate::{Result, error, streams};
+use crate::{Result, error, peers, streams};
 
 /// `cudaMemcpyKind`
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -334,8 +334,11 @@ fn upload(stream: Stream, dst: Side, src: Side, extent: Extent) -> Result<()> {
     outcome
 }
 
-/// Staging memory in use by one copy at once, in chunks.
-const DEPTH: usize = 8;
+/// Staging memory in use by one copy at once, in chunks: those that the device fills, and as many as
+/// there are threads to empty them.
+const DEPTH: usize = FETCHING + 8;
+/// Chunks that the device fills at once.
+const FETCHING: usize = 4;
 
 /// How large the parts are in which pageable memory travels: small where several threads share them.
 fn part_size(extent: Extent) -> u64 {
@@ -436,7 +439,7 @@ fn download(stream: Stream, dst: Side, src: Side, extent: Extent) -> Result<()> 
     let mut outcome = Ok(());
     for part in parts(extent, part_size(extent)) {
         // What has arrived is emptied while the rest is fetched.
-        if fetching.len() >= DEPTH / 2 {
+        if fetching.len() >= FETCHING {
             outcome = land(&mut fetching, &mut landing);
         }
         let held = fetching.len() + landing.len();
@@ -494,7 +497,14 @@ pub(crate) fn fill(
         return Err(error::INVALID_VALUE);
     }
     let memory = dst.check(extent)?;
-    if !is_visible(&memory) {
+    let fillable = match memory {
+        // Unlike a copy, a fill finds no other device's memory by itself.
+        Memory::Device { device, .. } => {
+            device.wire == stream.device || peers::is_enabled(stream.device, device)
+        }
+        other => is_visible(&other),
+    };
+    if !fillable {
         return Err(error::INVALID_VALUE);
     }
     let session = session::get()?;

@@ -8,7 +8,7 @@
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::ffi::c_void;
 use std::sync::LazyLock;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use parking_lot::{Mutex, MutexGuard};
 use vcuda_protocol::{Command, Status, Stream};
@@ -111,7 +111,16 @@ fn start_thread(session: &'static Session, stream: Stream) -> Result<()> {
     })
 }
 
+/// There is, or was, a thread that calls functions.
+static THREADS: AtomicBool = AtomicBool::new(false);
+
+/// Whether the calling thread is one that calls functions.
+pub(crate) fn is_in_function() -> bool {
+    THREADS.load(Ordering::Relaxed) && thread::with(|t| t.in_host_function.get())
+}
+
 fn serve(session: &'static Session, stream: Stream) {
+    THREADS.store(true, Ordering::Relaxed);
     thread::with(|t| t.in_host_function.set(true));
     loop {
         let mut calls = CALLS.lock();

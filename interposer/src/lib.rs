@@ -26,6 +26,7 @@ mod launch_attributes;
 mod libraries;
 mod memory;
 mod modules;
+mod peers;
 mod release;
 mod runtime;
 mod session;

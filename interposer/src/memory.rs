@@ -9,12 +9,13 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::{Mutex, RwLock};
-use vcuda_protocol::{Command, DeviceInfo, HostMemory, MemoryInfo, Reply, Stream, layout};
+use vcuda_protocol::{Array, Command, DeviceInfo, HostMemory, MemoryInfo, Reply, Stream, layout};
 
 use crate::contexts::{self, Device};
 use crate::in_place::{self, Registered};
-use crate::session::{self, Session, heap::Heap};
-use crate::{Result, error};
+use crate::session::heap::{FREED, Heap};
+use crate::session::{self, Session};
+use crate::{Result, error, thread};
 
 /// Alignment of device memory. CUDA promises 256; textures like 512.
 const DEVICE_ALIGN: u64 = 512;
@@ -25,6 +26,9 @@ pub(crate) struct DeviceMemory {
     base: u64,
     len: u64,
     heap: Mutex<Heap>,
+    /// First address and length of the range for arrays, and which are taken.
+    array_range: (u64, u64),
+    arrays: Mutex<Heap>,
     /// Bytes that may be allocated before the device is asked again whether it has them. Changed
     /// under the heap's lock.
     assured: AtomicU64,
@@ -34,7 +38,16 @@ pub(crate) struct DeviceMemory {
 
 impl DeviceMemory {
     pub(crate) fn new(info: &DeviceInfo) -> Self {
+        let array_range = info.arrays();
+        let (arrays, arrays_len) = array_range;
         DeviceMemory {
+            array_range,
+            arrays: Mutex::new(Heap::new(
+                arrays,
+                arrays_len,
+                DEVICE_ALIGN,
+                info.total_memory,
+            )),
             base: info.heap_base,
             len: info.heap_len,
             heap: Mutex::new(Heap::new(
@@ -50,6 +63,10 @@ impl DeviceMemory {
 
     fn holds(&self, address: u64) -> bool {
         address.wrapping_sub(self.base) < self.len
+    }
+
+    fn holds_array(&self, address: u64) -> bool {
+        address.wrapping_sub(self.array_range.0) < self.array_range.1
     }
 
     /// Remembers where a global variable is, so that its address is known as device memory.
@@ -74,14 +91,17 @@ impl DeviceMemory {
         heap.clear();
         self.assured.store(0, Ordering::Relaxed);
         drop(heap);
+        self.arrays.lock().clear();
         self.globals.write().clear();
+        // Variables are as gone as allocations are.
+        FREED.fetch_add(1, Ordering::Release);
     }
 }
 
 /// What an address is.
 #[derive(Clone, Copy)]
 pub(crate) enum Memory {
-    /// An allocation or variable of a device.
+    /// An allocation, array or variable of a device.
     Device {
         device: &'static Device,
         start: u64,
@@ -124,6 +144,19 @@ impl Memory {
 
 /// What `address` points into. Starts nothing: before the first allocation all memory is pageable.
 pub(crate) fn classify(address: u64) -> Memory {
+    let mut found = Memory::Stray;
+    let allocation = thread::with(|t| {
+        let is_it = |last: &Memory| last.covers(address, 1);
+        t.memory.get(&FREED, is_it, || {
+            found = look_up(address);
+            let allocated = matches!(found, Memory::Device { .. } | Memory::Window { .. });
+            allocated.then_some(found)
+        })
+    });
+    allocation.unwrap_or(found)
+}
+
+fn look_up(address: u64) -> Memory {
     if let Some(host) = HOST.get() {
         let offset = address.wrapping_sub(host.base);
         if offset < host.len {
@@ -150,6 +183,12 @@ pub(crate) fn classify(address: u64) -> Memory {
     for device in contexts::devices().unwrap_or_default() {
         if device.memory.holds(address) {
             return match device.memory.heap.lock().find(address) {
+                Some((start, len)) => Memory::Device { device, start, len },
+                None => Memory::Stray,
+            };
+        }
+        if device.memory.holds_array(address) {
+            return match device.memory.arrays.lock().find(address) {
                 Some((start, len)) => Memory::Device { device, start, len },
                 None => Memory::Stray,
             };
@@ -224,6 +263,38 @@ fn reserve(
         heap.free(address);
     })?;
     Ok(address)
+}
+
+/// Makes an array, at an address that it is given here. This is the call that says why there can be
+/// none.
+pub(crate) fn allocate_array(device: &'static Device, mut array: Array) -> Result<Array> {
+    let session = session::get()?;
+    let size = array.bytes().ok_or(error::INVALID_VALUE)?;
+    let mut arrays = device.memory.arrays.lock();
+    array.address = arrays.allocate(size).ok_or(error::OUT_OF_MEMORY)?;
+    let command = Command::ArrayCreate {
+        device: device.wire,
+        array: array.clone(),
+    };
+    session.call(&command).inspect_err(|_| {
+        arrays.free(array.address);
+    })?;
+    drop(arrays);
+    let _heap = device.memory.heap.lock();
+    let assured = device.memory.assured.load(Ordering::Relaxed);
+    let rest = assured.saturating_sub(size);
+    device.memory.assured.store(rest, Ordering::Relaxed);
+    Ok(array)
+}
+
+/// Frees an array once the work that was issued before has finished, as CUDA does.
+pub(crate) fn free_array(device: &'static Device, address: u64) -> Result<()> {
+    session::get()?.call(&Command::ArrayDestroy {
+        device: device.wire,
+        address,
+    })?;
+    device.memory.arrays.lock().free(address);
+    Ok(())
 }
 
 /// Of the memory that is free when the device is asked, so much (one in so many bytes) is taken to

@@ -4,8 +4,9 @@
 //! A handle is a number that looks like a pointer; it is looked up, never followed, so that a wrong
 //! one is an error.
 
+use std::ops::RangeInclusive;
 use std::sync::LazyLock;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use parking_lot::RwLock;
 use vcuda_protocol::{Command, Reply, Stream};
@@ -49,6 +50,9 @@ pub(crate) struct EventEntry {
 
 static STREAMS: LazyLock<RwLock<Handles<StreamEntry>>> = LazyLock::new(RwLock::default);
 static EVENTS: LazyLock<RwLock<Handles<EventEntry>>> = LazyLock::new(RwLock::default);
+/// How many have left these tables.
+static GONE_STREAMS: AtomicU64 = AtomicU64::new(0);
+static GONE_EVENTS: AtomicU64 = AtomicU64::new(0);
 /// There is, or was, a stream that does not wait for the default stream.
 static SOME_RUN_AHEAD: AtomicBool = AtomicBool::new(false);
 /// A bit for each device whose default stream has synchronous copies that nobody has waited for.
@@ -56,16 +60,37 @@ static UPLOADED: AtomicU32 = AtomicU32::new(0);
 static NEXT_STREAM: AtomicU32 = AtomicU32::new(1);
 static NEXT_EVENT: AtomicU32 = AtomicU32::new(1);
 
-/// The lowest and highest priority that [`create`] keeps apart (`cudaDeviceGetStreamPriorityRange`).
-/// Lower numbers are higher priorities.
-pub(crate) const PRIORITY_RANGE: (i32, i32) = (0, -5);
+/// The priorities that streams of a device can have (`cudaDeviceGetStreamPriorityRange`), from the
+/// highest to the lowest, which is 0.
+pub(crate) fn priorities(device: &Device) -> Result<RangeInclusive<i32>> {
+    let count = match device.priorities.get() {
+        Some(&count) => count,
+        None => {
+            let command = Command::StreamPriorities {
+                device: device.wire,
+            };
+            match session::get()?.call(&command)? {
+                Reply::Count(count) => *device.priorities.get_or_init(|| count),
+                other => return Err(unexpected("StreamPriorities", &other)),
+            }
+        }
+    };
+    Ok(1i32.saturating_sub_unsigned(count.max(1))..=0)
+}
 
 /// `cudaStreamCreateWithPriority`.
 pub(crate) fn create(device: &Device, flags: u32, priority: i32) -> Result<u64> {
     if flags & !NON_BLOCKING != 0 {
         return Err(error::INVALID_VALUE);
     }
-    let priority = priority.clamp(PRIORITY_RANGE.1, PRIORITY_RANGE.0);
+    // What is out of range is taken for the nearest priority (cudaStreamCreateWithPriority).
+    let priority = match priority {
+        0 => 0,
+        other => {
+            let range = priorities(device)?;
+            other.clamp(*range.start(), *range.end())
+        }
+    };
     let id = NEXT_STREAM.fetch_add(1, Ordering::Relaxed);
     let stream = Stream {
         device: device.wire,
@@ -119,10 +144,9 @@ pub(crate) fn order_upload(stream: Stream) -> Result<()> {
 
 /// `cudaStreamDestroy`. The default streams cannot be destroyed.
 pub(crate) fn destroy(handle: u64) -> Result<()> {
-    let entry = STREAMS
-        .write()
-        .remove(&handle)
-        .ok_or(error::INVALID_HANDLE)?;
+    let removed = STREAMS.write().remove(&handle);
+    let entry = removed.ok_or(error::INVALID_HANDLE)?;
+    GONE_STREAMS.fetch_add(1, Ordering::Release);
     session::get()?.post(&Command::StreamDestroy {
         stream: entry.stream,
     })
@@ -135,8 +159,12 @@ pub(crate) fn entry(handle: u64) -> Result<StreamEntry> {
         LEGACY => true,
         PER_THREAD => false,
         _ => {
-            let entry = STREAMS.read().get(&handle).copied();
-            return entry.ok_or(error::INVALID_HANDLE);
+            let look_up = || Some((handle, STREAMS.read().get(&handle).copied()?));
+            let found = thread::with(|t| {
+                t.stream
+                    .get(&GONE_STREAMS, |&(last, _)| last == handle, look_up)
+            });
+            return found.map(|(_, entry)| entry).ok_or(error::INVALID_HANDLE);
         }
     };
     let device = contexts::current()?;
@@ -256,19 +284,19 @@ pub(crate) fn create_event(device: &Device, flags: u32) -> Result<u64> {
 }
 
 pub(crate) fn destroy_event(handle: u64) -> Result<()> {
-    let entry = EVENTS
-        .write()
-        .remove(&handle)
-        .ok_or(error::INVALID_HANDLE)?;
+    let removed = EVENTS.write().remove(&handle);
+    let entry = removed.ok_or(error::INVALID_HANDLE)?;
+    GONE_EVENTS.fetch_add(1, Ordering::Release);
     session::get()?.post(&Command::EventDestroy { event: entry.event })
 }
 
 pub(crate) fn event_entry(handle: u64) -> Result<EventEntry> {
-    EVENTS
-        .read()
-        .get(&handle)
-        .copied()
-        .ok_or(error::INVALID_HANDLE)
+    let look_up = || Some((handle, EVENTS.read().get(&handle).copied()?));
+    let found = thread::with(|t| {
+        t.event
+            .get(&GONE_EVENTS, |&(last, _)| last == handle, look_up)
+    });
+    found.map(|(_, entry)| entry).ok_or(error::INVALID_HANDLE)
 }
 
 pub(crate) fn record_event(handle: u64, stream: u64) -> Result<()> {
@@ -318,6 +346,8 @@ pub(crate) fn elapsed(start: u64, end: u64) -> Result<f32> {
 pub(crate) fn forget(device: &Device) {
     STREAMS.write().retain(|_, s| s.ordinal != device.ordinal);
     EVENTS.write().retain(|_, e| e.ordinal != device.ordinal);
+    GONE_STREAMS.fetch_add(1, Ordering::Release);
+    GONE_EVENTS.fetch_add(1, Ordering::Release);
     // Other threads look when they next use theirs.
     let newest = NEXT_STREAM.load(Ordering::Relaxed) - 1;
     device.gone_streams.store(newest, Ordering::Relaxed);

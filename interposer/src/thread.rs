@@ -8,6 +8,9 @@ use std::mem::ManuallyDrop;
 use vcuda_protocol::{Dim3, NO_FUNCTION, Status};
 
 use crate::contexts::Context;
+use crate::handles::Recent;
+use crate::memory::Memory;
+use crate::streams::{EventEntry, StreamEntry};
 
 /// What `<<<grid, block, shared, stream>>>` said, until the launch that uses it
 /// (`__cudaPushCallConfiguration`, `cudaConfigureCall`).
@@ -43,6 +46,10 @@ pub(crate) struct Thread {
     pub(crate) configurations: RefCell<Vec<Configuration>>,
     /// This thread's own default stream on each device, by ordinal.
     pub(crate) own_streams: RefCell<Vec<(u32, u32)>>,
+    /// The stream, the event and the memory that this thread used last, with their handles.
+    pub(crate) stream: Recent<(u64, StreamEntry)>,
+    pub(crate) event: Recent<(u64, EventEntry)>,
+    pub(crate) memory: Recent<Memory>,
 }
 
 thread_local! {
@@ -59,6 +66,9 @@ thread_local! {
             contexts: RefCell::new(Vec::new()),
             configurations: RefCell::new(Vec::new()),
             own_streams: RefCell::new(Vec::new()),
+            stream: Recent::new(),
+            event: Recent::new(),
+            memory: Recent::new(),
         })
     };
 
@@ -103,20 +113,15 @@ pub(crate) fn caller() -> (u16, u32) {
 /// Runs an API function's body with its tag set. Only the outermost call counts: what vcuda calls
 /// on the way is not the program's doing.
 pub(crate) fn within<R>(api: u16, default: DefaultStream, body: impl FnOnce() -> R) -> R {
-    let outer = with(|t| {
-        let outer = (t.api.get(), t.default_stream.get());
-        if outer.0 == NO_FUNCTION {
-            t.api.set(api);
-            t.default_stream.set(default);
+    with(|t| {
+        if t.api.get() != NO_FUNCTION {
+            return body();
         }
-        outer
-    });
-    let result = body();
-    if let (NO_FUNCTION, stream) = outer {
-        with(|t| {
-            t.api.set(NO_FUNCTION);
-            t.default_stream.set(stream);
-        });
-    }
-    result
+        t.api.set(api);
+        let outer = t.default_stream.replace(default);
+        let result = body();
+        t.api.set(NO_FUNCTION);
+        t.default_stream.set(outer);
+        result
+    })
 }

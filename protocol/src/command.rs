@@ -8,6 +8,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::array::Array;
 use crate::types::*;
 
 /// When a command is answered.
@@ -132,13 +133,30 @@ commands! {
     /// The client is leaving of its own accord; answered when the recording is safely in its file.
     Goodbye => Waits;
 
-    /// Makes a texture or surface object of memory, for launches that are issued later. Kernels know
-    /// it by the number, which is one of [`Texture::object`].
-    TextureCreate { device: u32, object: u64, texture: Texture } => Posted;
+    /// Makes a texture or surface object of memory or of an array, for launches that are issued
+    /// later. Reply: [`Reply::Object`], the number by which kernels know it, which the device
+    /// chooses where `object` is 0. A replay asks for the number that the recording's device chose:
+    /// kernels may find it in memory.
+    TextureCreate { device: u32, object: u64, texture: Texture } => Prompt;
     /// Launches that are issued later do not know the object any more.
     TextureDestroy { device: u32, object: u64 } => Posted;
     /// How much memory kernels may allocate (`CU_LIMIT_MALLOC_HEAP_SIZE`).
     KernelHeap { device: u32, size: u64 } => Posted;
+
+    /// What there is between a device and a peer whose memory it uses (`CUdevice_P2PAttribute`).
+    /// Reply: [`Reply::Count`].
+    PeerAttribute { device: u32, peer: u32, attribute: u32 } => Prompt;
+    /// Whether kernels of a device may use a peer's memory (`cuCtxEnablePeerAccess`).
+    PeerAccess { device: u32, peer: u32, enabled: bool } => Prompt;
+    /// How many priorities streams can have, from 0, the lowest, downwards. Reply:
+    /// [`Reply::Count`].
+    StreamPriorities { device: u32 } => Prompt;
+    /// Makes an array. The client chose the addresses of its texels, from the range
+    /// [`DeviceInfo::arrays`]; copies name them as those of memory.
+    ArrayCreate { device: u32, array: Array } => Prompt;
+    /// Destroys an array once all work issued before has finished; the reply says that its
+    /// addresses may be used again.
+    ArrayDestroy { device: u32, address: u64 } => Waits;
 }
 
 /// [`Header::api`] of a command that no function of the program caused.

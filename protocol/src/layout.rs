@@ -28,6 +28,11 @@ pub const STICKY_ERRORS: usize = 0x140;
 /// takes it.
 pub const PENDING_ERRORS: usize = 0x180;
 
+/// Texels of arrays have addresses beside those of a device's memory ([`crate::Array`]): from so
+/// far behind the beginning of its heap on, as many as its heap has, and no more than this.
+pub const ARRAYS_OFFSET: u64 = 640 << 30;
+pub const MAX_ARRAYS_LEN: u64 = 128 << 30;
+
 /// u64, written by the worker: bytes ever written to the output ring.
 pub const OUTPUT_TAIL: usize = 0x1c0;
 /// u64, written by the client: bytes ever read from the output ring.

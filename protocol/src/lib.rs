@@ -18,6 +18,7 @@
 //! assert_eq!(wire::decode(&bytes).unwrap(), (header, command));
 //! ```
 
+pub mod array;
 pub mod command;
 pub mod handshake;
 pub mod layout;
@@ -31,6 +32,7 @@ pub mod trace;
 pub mod types;
 pub mod wire;
 
+pub use array::{Array, texel_bytes};
 pub use command::{Answer, Command, Header, NO_FUNCTION};
 pub use types::*;
 
@@ -39,6 +41,7 @@ pub use types::*;
 pub const HASH: u64 = {
     let mut hash = 0xcbf2_9ce4_8422_2325;
     hash = fnv(hash, include_bytes!("types.rs"));
+    hash = fnv(hash, include_bytes!("array.rs"));
     hash = fnv(hash, include_bytes!("command.rs"));
     hash = fnv(hash, include_bytes!("wire.rs"));
     hash = fnv(hash, include_bytes!("layout.rs"));

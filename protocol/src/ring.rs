@@ -207,9 +207,12 @@ impl Producer {
 
     fn put(&self, position: u64, bytes: &[u8]) {
         let at = position as usize & (RING_LEN - 1);
-        let first = bytes.len().min(RING_LEN - at);
-        let ok = self.memory.write(RING + at, &bytes[..first])
-            && self.memory.write(RING, &bytes[first..]);
+        let ok = match bytes.split_at_checked(RING_LEN - at) {
+            None => self.memory.write(RING + at, bytes),
+            Some((first, rest)) => {
+                self.memory.write(RING + at, first) && self.memory.write(RING, rest)
+            }
+        };
         debug_assert!(ok, "the ring lies in the memory");
     }
 }

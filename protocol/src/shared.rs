@@ -60,6 +60,7 @@ impl SharedMemory {
     }
 
     /// The address of a range, if it lies within.
+    #[inline]
     pub fn range(&self, offset: usize, len: usize) -> Option<*mut u8> {
         let end = offset.checked_add(len)?;
         // SAFETY: the offset lies within the mapping, by the check.
@@ -67,6 +68,7 @@ impl SharedMemory {
     }
 
     /// A word. Panics unless it lies within and is aligned: offsets of words are constants.
+    #[inline]
     pub fn u32(&self, offset: usize) -> &AtomicU32 {
         assert!(offset.is_multiple_of(4));
         let word = self.range(offset, 4).expect("the word lies in the memory");
@@ -75,6 +77,7 @@ impl SharedMemory {
     }
 
     /// A double word. Panics like [`Self::u32`].
+    #[inline]
     pub fn u64(&self, offset: usize) -> &AtomicU64 {
         assert!(offset.is_multiple_of(8));
         let word = self.range(offset, 8).expect("the word lies in the memory");
@@ -83,6 +86,7 @@ impl SharedMemory {
     }
 
     /// Copies bytes out. False if the range does not lie within.
+    #[inline]
     #[must_use]
     pub fn read(&self, offset: usize, out: &mut [u8]) -> bool {
         let Some(from) = self.range(offset, out.len()) else {
@@ -94,6 +98,7 @@ impl SharedMemory {
     }
 
     /// Copies bytes in. False if the range does not lie within.
+    #[inline]
     #[must_use]
     pub fn write(&self, offset: usize, bytes: &[u8]) -> bool {
         let Some(to) = self.range(offset, bytes.len()) else {

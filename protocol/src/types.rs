@@ -9,6 +9,8 @@ use std::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::layout::{ARRAYS_OFFSET, MAX_ARRAYS_LEN};
+
 /// A CUDA error code, as both the Runtime API (since 10.1) and the Driver API number them.
 ///
 /// The protocol does not interpret codes; zero is success (CUDA Driver API, `CUresult`).
@@ -191,6 +193,16 @@ pub struct DeviceInfo {
     pub driver_version: u32,
 }
 
+impl DeviceInfo {
+    /// First address and length of the range from which the client takes arrays' addresses.
+    pub fn arrays(&self) -> (u64, u64) {
+        (
+            self.heap_base.saturating_add(ARRAYS_OFFSET),
+            self.heap_len.min(MAX_ARRAYS_LEN),
+        )
+    }
+}
+
 /// Bytes of device memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MemoryInfo {
@@ -249,21 +261,14 @@ pub struct Texture {
     /// `CUfilter_mode` within a level and between levels.
     pub filter: u32,
     pub level_filter: u32,
-    /// `CU_TRSF_READ_AS_INTEGER`, `CU_TRSF_NORMALIZED_COORDINATES`, `CU_TRSF_SRGB`
+    /// `CU_TRSF_READ_AS_INTEGER`, `CU_TRSF_NORMALIZED_COORDINATES`, `CU_TRSF_SRGB` and so on
     pub flags: u32,
     pub border: [f32; 4],
     pub level_bias: f32,
     pub level_clamp: [f32; 2],
-}
-
-impl Texture {
-    /// Objects are numbered from here on: kernel parameters rarely hold such numbers by chance.
-    const FIRST_OBJECT: u64 = 0x7e00_0000_0000_0000;
-
-    /// The number of the `n`-th object.
-    pub fn object(n: u32) -> u64 {
-        Self::FIRST_OBJECT + u64::from(n)
-    }
+    pub max_anisotropy: u32,
+    /// A surface, of one level. How it is read does not matter.
+    pub surface: bool,
 }
 
 /// What the levels of a texture are.
@@ -279,7 +284,7 @@ pub enum TextureShape {
     Cube,
 }
 
-/// A level of a texture in device memory.
+/// A level of a texture: in device memory, or of an array, by its texels' addresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TextureLevel {
     pub address: u64,
@@ -300,6 +305,8 @@ pub enum Reply {
     Milliseconds(f32),
     Count(u32),
     Data(Bytes),
+    /// The number of a texture or surface object.
+    Object(u64),
 }
 
 /// The bytes of a D2H copy that fit a reply, or nothing when they travelled elsewhere.
@@ -316,6 +323,7 @@ impl Reply {
             Reply::Milliseconds(_) => "milliseconds",
             Reply::Count(_) => "count",
             Reply::Data(_) => "data",
+            Reply::Object(_) => "object",
         }
     }
 }

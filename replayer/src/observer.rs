@@ -16,11 +16,22 @@ pub trait Observer: Send + Sync {
     /// answer. A launch that faults while it runs is answered with its error once that is known.
     fn answer(&self, sequence: u64, reply: &Result<Reply, Status>);
 
+    /// Somebody waits for an answer, which `deliver` gives. What an observer does behind that costs
+    /// nobody time, but nothing may come between in what it notes: the client acts on the answer.
+    fn answering(&self, sequence: u64, reply: &Result<Reply, Status>, deliver: &mut dyn FnMut()) {
+        if let Ok(Reply::Data(bytes)) = reply {
+            self.output(sequence, 0, &bytes.0);
+        }
+        self.answer(sequence, reply);
+        deliver();
+    }
+
     /// Bulk bytes that a copy or a module load took from host memory (the window), when they were
     /// read, in pieces.
     fn input(&self, sequence: u64, offset: u64, bytes: &[u8]);
 
-    /// Bulk bytes that a copy gave to host memory (the window or a reply), in pieces.
+    /// Bulk bytes that a copy gave to host memory, in pieces. Those that it gave in its reply come
+    /// with that, in one piece.
     fn output(&self, sequence: u64, offset: u64, bytes: &[u8]);
 
     /// The contents of a whole managed or pinned host allocation, before a launch that could see

@@ -16,7 +16,7 @@ use crate::status;
 /// The way back from a session to its client. Called from any thread.
 pub trait Outbox: Send + Sync {
     /// Answers the command that named `slot`.
-    fn answer(&self, slot: u16, reply: Result<Reply, Status>);
+    fn answer(&self, slot: u16, reply: &Result<Reply, Status>);
     /// Work that nobody waits for failed. A sticky error stays until the device is reset.
     fn failed(&self, device: u32, status: Status, sticky: bool);
     /// A device was reset: it has no error any more.
@@ -44,8 +44,8 @@ impl ControlOutbox {
 }
 
 impl Outbox for ControlOutbox {
-    fn answer(&self, slot: u16, reply: Result<Reply, Status>) {
-        if let Err(error) = slots::answer(&self.memory, slot, &reply, &*self.notify) {
+    fn answer(&self, slot: u16, reply: &Result<Reply, Status>) {
+        if let Err(error) = slots::answer(&self.memory, slot, reply, &*self.notify) {
             vcuda_transport::say!("{error}");
             // The client waits for something; it gets what surely fits.
             let _ = slots::answer(&self.memory, slot, &Err(status::UNKNOWN), &*self.notify);
@@ -127,8 +127,8 @@ impl Answers {
 }
 
 impl Outbox for Answers {
-    fn answer(&self, slot: u16, reply: Result<Reply, Status>) {
-        self.inner.lock().replies.insert(slot, reply);
+    fn answer(&self, slot: u16, reply: &Result<Reply, Status>) {
+        self.inner.lock().replies.insert(slot, reply.clone());
         self.arrived.notify_all();
     }
 
@@ -172,14 +172,14 @@ mod tests {
         outbox.failed(u32::MAX, Status(700), true);
         outbox.well(16);
         outbox.release(16);
-        outbox.answer(u16::MAX, Ok(Reply::Done));
+        outbox.answer(u16::MAX, &Ok(Reply::Done));
     }
 
     #[test]
     fn a_reply_that_does_not_fit_its_slot_becomes_an_error() {
         let (memory, outbox) = control();
         slots::arm(&memory, 3).unwrap();
-        outbox.answer(3, Ok(Reply::Data(Bytes(vec![0; MAX_REPLY]))));
+        outbox.answer(3, &Ok(Reply::Data(Bytes(vec![0; MAX_REPLY]))));
         let reply = slots::wait(&memory, 3, &Yield, std::time::Duration::from_secs(1)).unwrap();
         assert_eq!(reply, Some(Err(status::UNKNOWN)));
     }

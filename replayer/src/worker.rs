@@ -123,6 +123,8 @@ pub fn serve(guest: Guest) -> Result<End, ServeError> {
     let mut message = Vec::new();
     let mut expected = 1;
     let mut quiet = false;
+    // From here on devices know that somebody looks, and start no thread for that.
+    poll(&devices);
     loop {
         while commands.pop(&mut message, &*notify)? {
             let (header, command) = wire::decode(&message)?;

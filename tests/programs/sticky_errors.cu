@@ -3,7 +3,8 @@
 //
 // A kernel that fails leaves its process without CUDA: the error comes from the next call that waits and from all calls after it,
 // and no call clears it. Each failure happens in a child process; another child then finds the device in order. With the argument
-// "assertion", only an assertion fails, and its message is on standard error.
+// "assertion", only an assertion fails, and its message is on standard error. With "reset" and an error code, an allocation gives
+// that after a reset: a GPU is lost to the process (46), the CPU device comes back (0).
 
 #include "check_cuda.h"
 #include <assert.h>
@@ -50,6 +51,27 @@ static int check(const Failure &failure) {
 }
 
 int main(int argc, char **argv) {
+    if (argc > 2) {
+        REQUIRE(strcmp(argv[1], "reset") == 0);
+        int devices;
+        CUDA(cudaGetDeviceCount(&devices));
+        for (int d = 0; d < devices; d++) {
+            CUDA(cudaSetDevice(d));
+            CUDA(cudaMalloc(&device, 64));
+        }
+        trap<<<1, 1>>>();
+        EXPECT(cudaDeviceSynchronize(), cudaErrorLaunchFailure);
+        CUDA(cudaDeviceReset());
+        EXPECT(cudaGetLastError(), cudaErrorLaunchFailure);
+        for (int round = 0; round < 2; round++) {
+            EXPECT(cudaMalloc(&device, 64), (cudaError_t)atoi(argv[2]));
+            CUDA(cudaDeviceReset());
+        }
+        // The other devices are lost with the first, or not.
+        if (devices > 1) CUDA(cudaSetDevice(0));
+        if (devices > 1) EXPECT(cudaMalloc(&device, 64), atoi(argv[2]) ? cudaErrorLaunchFailure : cudaSuccess);
+        return pass();
+    }
     if (argc > 1) {
         REQUIRE(strcmp(argv[1], "assertion") == 0);
         CUDA(cudaMalloc(&device, 64));

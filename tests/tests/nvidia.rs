@@ -16,9 +16,8 @@ fn passes(name: &str, arguments: &[&str]) {
     on_nvidia(run).run().expect_pass(name);
 }
 
-/// Not among them are `managed_variable`, whose machine code only a GPU executes, those that state what the CPU device
-/// watches for (`mistakes`, `never_ends`), and those of textures and arrays (`textures`, `surfaces`,
-/// `texture_descriptions`, `driver_arrays`, and the last part of `device_limits`).
+/// Not among them are `managed_variable`, whose machine code only a GPU executes, and those that state what the CPU
+/// device watches for (`mistakes`, `never_ends`).
 macro_rules! programs {
     ($($name:ident)*) => {
         $(
@@ -31,15 +30,15 @@ macro_rules! programs {
 }
 
 programs! {
-    abi_10 abi_11 abi_12 async_allocation async_copies barrier_objects big_copy concurrent_waits constructor_calls
-    cooperative_grid cross_thread_sync device_functions device_malloc device_printf device_query
-    double_precision driver_api driver_dlopen driver_edges driver_kernels dynamic_shared errors
+    abi_10 abi_11 abi_12 async_allocation async_copies barrier_objects big_copy bindless_textures concurrent_waits constructor_calls
+    cooperative_grid cross_thread_sync device_functions device_limits device_malloc device_printf device_query
+    double_precision driver_api driver_arrays driver_dlopen driver_edges driver_kernels dynamic_shared errors
     exit_without_cleanup float_functions fork_before_cuda fork_program half_atomics half_precision histogram_atomics
     host_functions host_functions_meet indirect_calls integer_functions invalid_driver_handles invalid_handles
     kernel_parameters lane_locks large_sizes launch_api managed mandelbrot many_launches matmul_tiled
     memcpy_2d_3d memset_kinds nbody newer_architecture occupancy per_thread_stream pinned_memory
-    reduction_shuffle registered_memory runtime_and_driver seed simd_video special_registers stencil sticky_errors
-    streams_events symbols tensor_cores threads_streams two_modules unsupported_api
+    reduction_shuffle registered_memory runtime_and_driver seed several_devices simd_video special_registers stencil sticky_errors
+    streams_events surfaces symbols tensor_cores texture_descriptions textures threads_streams two_modules unsupported_api
     unsupported_instruction vector_add visible_devices
 }
 
@@ -51,10 +50,32 @@ fn exit_while_work_goes_on_leaves_code_0() {
 }
 
 #[test]
-fn two_devices_have_memory_of_their_own() {
-    let run = Run::vcuda(["run"]).arg(program("visible_devices"));
-    let run = on_nvidia(run).env("VCUDA_CPU_DEVICES", "2");
-    run.run().expect_pass("visible_devices");
+fn two_devices_have_memory_and_objects_of_their_own() {
+    for name in ["visible_devices", "bindless_textures"] {
+        let run = Run::vcuda(["run"]).arg(program(name));
+        let run = on_nvidia(run).env("VCUDA_CPU_DEVICES", "2");
+        run.run().expect_pass(name);
+    }
+}
+
+#[test]
+fn an_error_that_stays_leaves_the_process_without_a_gpu() {
+    for devices in ["1", "2"] {
+        let run = Run::vcuda(["run"]).arg(program("sticky_errors"));
+        let run = on_nvidia(run).env("VCUDA_CPU_DEVICES", devices);
+        run.args(["reset", "46"]).run().expect_pass("sticky_errors");
+    }
+}
+
+#[test]
+fn devices_copy_from_each_other_whether_they_reach_each_other_or_not() {
+    let several = || {
+        let run = Run::vcuda(["run"]).arg(program("several_devices"));
+        on_nvidia(run).env("VCUDA_CPU_DEVICES", "2")
+    };
+    several().run().expect_pass("several_devices");
+    let apart = several().env("VCUDA_TEST_APART", "1");
+    apart.run().expect_pass("several_devices");
 }
 
 fn replay(trace: &Path, device: &str) -> Finished {
@@ -71,6 +92,9 @@ fn a_recording_replays_on_the_device_that_it_was_made_on_and_on_another() {
         "streams_events",
         "host_functions",
         "memcpy_2d_3d",
+        "textures",
+        "surfaces",
+        "bindless_textures",
     ] {
         for made_on in ["nvidia", "cpu"] {
             let trace = folder.path().join(format!("{name}.{made_on}"));

@@ -25,14 +25,14 @@ macro_rules! programs {
 }
 
 programs! {
-    abi_10 abi_11 abi_12 async_allocation async_copies barrier_objects big_copy concurrent_waits constructor_calls
+    abi_10 abi_11 abi_12 async_allocation async_copies barrier_objects big_copy bindless_textures concurrent_waits constructor_calls
     cooperative_grid cross_thread_sync device_functions device_launch device_limits device_malloc device_printf device_query
     double_precision driver_api driver_arrays driver_dlopen driver_edges driver_kernels dynamic_shared errors
     exit_without_cleanup float_functions fork_before_cuda fork_program half_atomics half_precision histogram_atomics
     host_functions host_functions_meet indirect_calls integer_functions invalid_driver_handles invalid_handles
     kernel_parameters lane_locks large_sizes launch_api machine_code_only managed managed_variable mandelbrot many_launches matmul_tiled
     memcpy_2d_3d memset_kinds mistakes nbody never_ends newer_architecture occupancy per_thread_stream pinned_memory
-    reduction_shuffle registered_memory runtime_and_driver seed simd_video special_registers stencil sticky_errors
+    reduction_shuffle registered_memory runtime_and_driver seed several_devices simd_video special_registers stencil sticky_errors
     streams_events surfaces symbols tensor_cores texture_descriptions textures threads_streams two_modules unsupported_api
     unsupported_instruction vector_add visible_devices
 }
@@ -51,6 +51,19 @@ fn every_program_has_a_test() {
     }
     let tested: BTreeSet<_> = PROGRAMS.iter().map(|name| name.to_string()).collect();
     assert_eq!(found, tested);
+}
+
+#[test]
+fn a_reset_brings_a_device_back_after_an_error_that_stays() {
+    passes("sticky_errors", &["reset", "0"]);
+}
+
+#[test]
+fn several_devices_are_used_at_once() {
+    let run = Run::vcuda(["run"]).arg(program("several_devices"));
+    run.env("VCUDA_CPU_DEVICES", "3")
+        .run()
+        .expect_pass("several_devices");
 }
 
 #[test]

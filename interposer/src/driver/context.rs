@@ -5,7 +5,7 @@ use crate::abi::{In, Out};
 use crate::contexts::{self, Context};
 use crate::entry::export;
 use crate::error::unsupported;
-use crate::{Result, error, settings, streams};
+use crate::{Result, error, peers, settings, streams};
 
 /// `CUctxCreateParams`
 #[repr(C)]
@@ -231,28 +231,28 @@ export! { initialized:
     /// `cuCtxGetStreamPriorityRange` — CUDA Driver API, Context Management. Either pointer may be
     /// null.
     fn cuCtxGetStreamPriorityRange(least: Out<i32>, greatest: Out<i32>) {
-        contexts::bound()?;
-        least.set_if_wanted(streams::PRIORITY_RANGE.0);
-        greatest.set_if_wanted(streams::PRIORITY_RANGE.1);
+        let range = streams::priorities(contexts::bound()?)?;
+        least.set_if_wanted(*range.end());
+        greatest.set_if_wanted(*range.start());
         Ok(())
     }
 
-    /// `cuCtxEnablePeerAccess` — CUDA Driver API, Peer Context Memory Access. See
-    /// cuDeviceCanAccessPeer.
+    /// `cuCtxEnablePeerAccess` — CUDA Driver API, Peer Context Memory Access. The contexts of a
+    /// device have one memory.
     fn cuCtxEnablePeerAccess(peer: u64, flags: u32) {
-        contexts::bound()?;
-        Context::named(peer)?;
+        let device = contexts::bound()?;
+        let peer = Context::named(peer)?;
         match flags {
-            0 => Err(error::PEER_ACCESS_UNSUPPORTED),
+            0 if contexts::current_context() == Some(peer) => Err(error::INVALID_CONTEXT),
+            0 => peers::enable(device, peer.device()?),
             _ => Err(error::INVALID_VALUE),
         }
     }
 
-    /// `cuCtxDisablePeerAccess` — CUDA Driver API, Peer Context Memory Access. It was never enabled.
+    /// `cuCtxDisablePeerAccess` — CUDA Driver API, Peer Context Memory Access.
     fn cuCtxDisablePeerAccess(peer: u64) {
-        contexts::bound()?;
-        Context::named(peer)?;
-        Err(error::PEER_ACCESS_NOT_ENABLED)
+        let device = contexts::bound()?;
+        peers::disable(device, Context::named(peer)?.device()?)
     }
 }
 

@@ -4,6 +4,7 @@
 use vcuda_protocol::{Extent, Pitch};
 
 use crate::abi::In;
+use crate::contexts::Context;
 use crate::copy::{self, Direction, Side};
 use crate::entry::export;
 use crate::{Result, arrays, contexts, error, streams};
@@ -110,6 +111,28 @@ impl From<Memcpy2d> for Memcpy3d {
             depth: 1,
         }
     }
+}
+
+/// `CUDA_MEMCPY3D_PEER`. Each side's `reserved` is its context.
+#[repr(C)]
+#[derive(Clone, Copy, Default)]
+pub(super) struct Memcpy3dPeer(Memcpy3d);
+
+impl Memcpy3dPeer {
+    fn between(self) -> Result<Memcpy3d> {
+        for side in [self.0.dst, self.0.src] {
+            if matches!(side.kind, DEVICE | UNIFIED) {
+                Context::named(side.reserved)?;
+            }
+        }
+        Ok(self.0)
+    }
+}
+
+fn check_contexts(dst: u64, src: u64) -> Result<()> {
+    Context::named(dst)?;
+    Context::named(src)?;
+    Ok(())
 }
 
 /// What a side is, for the direction of the copy.
@@ -257,6 +280,31 @@ export! { initialized:
     /// `cuMemcpy3D_v2` — CUDA Driver API, Memory Management.
     fn cuMemcpy3D_v2 / cuMemcpy3D_v2_ptds(copy: In<Memcpy3d>) {
         boxed(copy.get()?, 0, true)
+    }
+
+    /// `cuMemcpyPeer` — CUDA Driver API, Memory Management. The addresses say which devices are
+    /// meant.
+    fn cuMemcpyPeer / cuMemcpyPeer_ptds(dst: u64, dst_context: u64, src: u64, src_context: u64, bytes: usize) {
+        check_contexts(dst_context, src_context)?;
+        linear(dst, src, bytes, Direction::DeviceToDevice, 0, true)
+    }
+
+    /// `cuMemcpyPeerAsync` — CUDA Driver API, Memory Management.
+    fn cuMemcpyPeerAsync / cuMemcpyPeerAsync_ptsz(
+        dst: u64, dst_context: u64, src: u64, src_context: u64, bytes: usize, stream: u64,
+    ) {
+        check_contexts(dst_context, src_context)?;
+        linear(dst, src, bytes, Direction::DeviceToDevice, stream, false)
+    }
+
+    /// `cuMemcpy3DPeer` — CUDA Driver API, Memory Management.
+    fn cuMemcpy3DPeer / cuMemcpy3DPeer_ptds(copy: In<Memcpy3dPeer>) {
+        boxed(copy.get()?.between()?, 0, true)
+    }
+
+    /// `cuMemcpy3DPeerAsync` — CUDA Driver API, Memory Management.
+    fn cuMemcpy3DPeerAsync / cuMemcpy3DPeerAsync_ptsz(copy: In<Memcpy3dPeer>, stream: u64) {
+        boxed(copy.get()?.between()?, stream, false)
     }
 
     /// `cuMemcpy3DAsync_v2` — CUDA Driver API, Memory Management.

@@ -6,7 +6,7 @@ use std::ffi::c_char;
 use crate::abi::{Out, Text};
 use crate::contexts::{self, Device};
 use crate::entry::export;
-use crate::{Result, error, settings};
+use crate::{Result, error, peers, settings};
 
 /// `CUdevice_attribute`
 mod attribute {
@@ -147,28 +147,18 @@ export! { initialized:
         device.set(settings::at_pci(text.get()?)?.ordinal as i32)
     }
 
-    /// `cuDeviceCanAccessPeer` — CUDA Driver API, Peer Context Memory Access. No device's memory
-    /// is mapped into another's.
+    /// `cuDeviceCanAccessPeer` — CUDA Driver API, Peer Context Memory Access.
     fn cuDeviceCanAccessPeer(answer: Out<i32>, device: i32, peer: i32) {
         answer.present()?;
-        contexts::device(device)?;
-        contexts::device(peer)?;
-        answer.set(0)
+        let (device, peer) = (contexts::device(device)?, contexts::device(peer)?);
+        answer.set(peers::can_access(device, peer)?.into())
     }
 
-    /// `cuDeviceGetP2PAttribute` — CUDA Driver API, Peer Context Memory Access. Of two devices
-    /// that cannot reach each other every attribute is 0.
+    /// `cuDeviceGetP2PAttribute` — CUDA Driver API, Peer Context Memory Access.
     fn cuDeviceGetP2PAttribute(value: Out<i32>, attribute: u32, device: i32, peer: i32) {
-        /// `CU_DEVICE_P2P_ATTRIBUTE_PERFORMANCE_RANK` and following.
-        const ATTRIBUTES: std::ops::RangeInclusive<u32> = 1..=5;
         value.present()?;
-        contexts::device(device)?;
-        contexts::device(peer)?;
-        match ATTRIBUTES.contains(&attribute) {
-            false => Err(error::INVALID_VALUE),
-            true if device == peer => Err(error::INVALID_DEVICE),
-            true => value.set(0),
-        }
+        let (device, peer) = (contexts::device(device)?, contexts::device(peer)?);
+        value.set(peers::attribute(device, peer, attribute)? as i32)
     }
 }
 

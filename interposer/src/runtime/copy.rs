@@ -133,8 +133,7 @@ fn cuboid_side(
     }
 }
 
-fn cuboid(parameters: In<Memcpy3D>, stream: u64, asynchronous: bool) -> Result<()> {
-    let p = parameters.get()?;
+fn cuboid(p: Memcpy3D, stream: u64, asynchronous: bool) -> Result<()> {
     let direction = Direction::from_kind(p.kind)?;
     let stream = streams::resolve(stream)?;
     let array = |handle: u64| match handle {
@@ -181,6 +180,41 @@ fn peer(
         stream,
         asynchronous,
     )
+}
+
+/// `cudaMemcpy3DPeerParms`
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub(super) struct Memcpy3DPeer {
+    src_array: u64,
+    src_pos: Pos,
+    src: PitchedPtr,
+    src_device: i32,
+    dst_array: u64,
+    dst_pos: Pos,
+    dst: PitchedPtr,
+    dst_device: i32,
+    extent: Extent,
+}
+
+/// [`cuboid`] between devices.
+fn peer_cuboid(parameters: In<Memcpy3DPeer>, stream: u64, asynchronous: bool) -> Result<()> {
+    /// `cudaMemcpyDeviceToDevice`
+    const DEVICE_TO_DEVICE: u32 = 3;
+    let p = parameters.get()?;
+    contexts::device(p.dst_device)?;
+    contexts::device(p.src_device)?;
+    let p = Memcpy3D {
+        src_array: p.src_array,
+        src_pos: p.src_pos,
+        src: p.src,
+        dst_array: p.dst_array,
+        dst_pos: p.dst_pos,
+        dst: p.dst,
+        extent: p.extent,
+        kind: DEVICE_TO_DEVICE,
+    };
+    cuboid(p, stream, asynchronous)
 }
 
 /// Sets bytes; only the low byte of the value counts.
@@ -244,12 +278,12 @@ export! { runtime:
 
     /// `cudaMemcpy3D` — CUDA Runtime API, Memory Management.
     fn cudaMemcpy3D / cudaMemcpy3D_ptds(parameters: In<Memcpy3D>) {
-        cuboid(parameters, DEFAULT, WAIT)
+        cuboid(parameters.get()?, DEFAULT, WAIT)
     }
 
     /// `cudaMemcpy3DAsync` — CUDA Runtime API, Memory Management.
     fn cudaMemcpy3DAsync / cudaMemcpy3DAsync_ptsz(parameters: In<Memcpy3D>, stream: u64) {
-        cuboid(parameters, stream, ASYNC)
+        cuboid(parameters.get()?, stream, ASYNC)
     }
 
     /// `cudaMemcpyPeer` — CUDA Runtime API, Memory Management.
@@ -260,6 +294,16 @@ export! { runtime:
     /// `cudaMemcpyPeerAsync` — CUDA Runtime API, Memory Management.
     fn cudaMemcpyPeerAsync(dst: u64, dst_device: i32, src: u64, src_device: i32, size: usize, stream: u64) {
         peer(dst, dst_device, src, src_device, size, stream, ASYNC)
+    }
+
+    /// `cudaMemcpy3DPeer` — CUDA Runtime API, Memory Management.
+    fn cudaMemcpy3DPeer / cudaMemcpy3DPeer_ptds(parameters: In<Memcpy3DPeer>) {
+        peer_cuboid(parameters, DEFAULT, WAIT)
+    }
+
+    /// `cudaMemcpy3DPeerAsync` — CUDA Runtime API, Memory Management.
+    fn cudaMemcpy3DPeerAsync / cudaMemcpy3DPeerAsync_ptsz(parameters: In<Memcpy3DPeer>, stream: u64) {
+        peer_cuboid(parameters, stream, ASYNC)
     }
 
     /// `cudaMemset` — CUDA Runtime API, Memory Management.
@@ -316,6 +360,13 @@ mod tests {
             );
             assert_layout("cudaPitchedPtr", release, size_of::<PitchedPtr>(), &pitched);
         }
+    }
+
+    #[test]
+    fn copies_between_devices_are_laid_out_as_in_driver_types_h() {
+        assert_eq!(size_of::<Memcpy3DPeer>(), 168);
+        assert_eq!(std::mem::offset_of!(Memcpy3DPeer, dst_array), 72);
+        assert_eq!(std::mem::offset_of!(Memcpy3DPeer, extent), 144);
     }
 
     fn memory(pitch: usize, height: usize) -> PitchedPtr {

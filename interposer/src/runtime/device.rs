@@ -6,7 +6,7 @@ use std::ffi::c_char;
 use crate::abi::{In, Out, Text};
 use crate::contexts::{self, Device};
 use crate::entry::export;
-use crate::{Result, error, settings, streams};
+use crate::{Result, error, peers, settings, streams};
 
 /// `cudaFuncCachePreferEqual` and `cudaSharedMemBankSizeEightByte`, each the last of its enumeration.
 pub(super) const LAST_CACHE_CONFIG: u32 = 3;
@@ -122,13 +122,32 @@ export! { runtime:
         ordinal.set(settings::at_pci(text.get()?)?.ordinal as i32)
     }
 
-    /// `cudaDeviceCanAccessPeer` — CUDA Runtime API, Peer Device Memory Access. No device's memory
-    /// is mapped into another's.
+    /// `cudaDeviceCanAccessPeer` — CUDA Runtime API, Peer Device Memory Access.
     fn cudaDeviceCanAccessPeer(answer: Out<i32>, ordinal: i32, peer: i32) {
         answer.present()?;
-        contexts::device(ordinal)?;
-        contexts::device(peer)?;
-        answer.set(0)
+        let (device, peer) = (contexts::device(ordinal)?, contexts::device(peer)?);
+        answer.set(peers::can_access(device, peer)?.into())
+    }
+
+    /// `cudaDeviceEnablePeerAccess` — CUDA Runtime API, Peer Device Memory Access. `flags` must be 0.
+    fn cudaDeviceEnablePeerAccess(peer: i32, flags: u32) {
+        let (device, peer) = (contexts::active()?, contexts::device(peer)?);
+        match flags {
+            0 => peers::enable(device, peer),
+            _ => Err(error::INVALID_VALUE),
+        }
+    }
+
+    /// `cudaDeviceDisablePeerAccess` — CUDA Runtime API, Peer Device Memory Access.
+    fn cudaDeviceDisablePeerAccess(peer: i32) {
+        peers::disable(contexts::active()?, contexts::device(peer)?)
+    }
+
+    /// `cudaDeviceGetP2PAttribute` — CUDA Runtime API, Device Management.
+    fn cudaDeviceGetP2PAttribute(value: Out<i32>, attribute: u32, ordinal: i32, peer: i32) {
+        value.present()?;
+        let (device, peer) = (contexts::device(ordinal)?, contexts::device(peer)?);
+        value.set(peers::attribute(device, peer, attribute)? as i32)
     }
 
     /// `cudaDeviceGetLimit` — CUDA Runtime API, Device Management.

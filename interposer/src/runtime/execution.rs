@@ -10,8 +10,9 @@
 
 use std::ffi::c_void;
 
-use super::function::{OTHER_ERRORS, kernel};
+use super::function::{OTHER_ERRORS, kernel_on};
 use crate::abi::{In, Out};
+use crate::contexts::{self, Device};
 use crate::entry::export;
 use crate::launch::{self, Arguments, Launch};
 use crate::launch_attributes::{self, Attribute};
@@ -43,9 +44,20 @@ impl From<vcuda_protocol::Dim3> for Dim3 {
 /// `void **args`: a pointer to each argument.
 type Pointers = In<*const c_void>;
 
-/// Launches on the current device. Since CUDA 13 a wrong configuration is just a wrong value.
+/// Where a launch goes: to the stream's device, since CUDA 13 also where that is not the current one.
+fn target(stream: u64) -> Result<&'static Device> {
+    let current = contexts::active()?;
+    match streams::entry(stream) {
+        Ok(entry) if entry.ordinal != current.ordinal && !release::is_before(OTHER_ERRORS) => {
+            contexts::device(entry.ordinal as i32)
+        }
+        _ => Ok(current),
+    }
+}
+
+/// Launches. Since CUDA 13 a wrong configuration is just a wrong value.
 fn start(pointer: u64, launch: &Launch, arguments: Arguments<'_>) -> Result<()> {
-    let (_, function) = kernel(pointer)?;
+    let function = kernel_on(target(launch.stream)?, pointer)?;
     // SAFETY: the pointers are arguments of a launch function, whose contract is to have as many as
     // the kernel has parameters, each to a value of that parameter's type.
     let outcome = unsafe { launch::launch(&function, launch, arguments) };

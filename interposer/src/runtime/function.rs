@@ -97,12 +97,17 @@ impl From<Attributes12> for Attributes9 {
 /// CUDA 13 returns other errors for wrong launches.
 pub(super) const OTHER_ERRORS: Version = Version::new(13, 0);
 
-/// The kernel of a pointer or handle, on the current device. A pointer that is neither null nor
-/// known is taken for a wrong handle since CUDA 13.
+/// The kernel of a pointer or handle, on the current device.
 pub(super) fn kernel(pointer: u64) -> Result<(&'static Device, Arc<Function>)> {
     let device = contexts::active()?;
+    Ok((device, kernel_on(device, pointer)?))
+}
+
+/// The same on a device. A pointer that is neither null nor known is taken for a wrong handle since
+/// CUDA 13.
+pub(super) fn kernel_on(device: &Device, pointer: u64) -> Result<Arc<Function>> {
     match modules::kernel(device, pointer) {
-        Ok(function) => Ok((device, function)),
+        Ok(function) => Ok(function),
         Err(error::INVALID_DEVICE_FUNCTION)
             if pointer != 0
                 && !modules::is_kernel(pointer)

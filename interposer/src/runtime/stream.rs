@@ -110,9 +110,9 @@ export! { runtime:
     /// `cudaDeviceGetStreamPriorityRange` — CUDA Runtime API, Device Management. Either pointer may
     /// be null.
     fn cudaDeviceGetStreamPriorityRange(least: Out<i32>, greatest: Out<i32>) {
-        contexts::current()?;
-        least.set_if_wanted(streams::PRIORITY_RANGE.0);
-        greatest.set_if_wanted(streams::PRIORITY_RANGE.1);
+        let range = streams::priorities(contexts::active()?)?;
+        least.set_if_wanted(*range.end());
+        greatest.set_if_wanted(*range.start());
         Ok(())
     }
 }

@@ -6,6 +6,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Counts the allocations of all heaps.
 static ALLOCATIONS: AtomicU64 = AtomicU64::new(0);
+/// Counts those that were freed.
+pub(crate) static FREED: AtomicU64 = AtomicU64::new(0);
 
 #[derive(Clone, Copy, Debug)]
 struct Allocation {
@@ -91,6 +93,7 @@ impl Heap {
             size += previous_len;
         }
         self.add_free(start, size);
+        FREED.fetch_add(1, Ordering::Release);
         Some(len)
     }
 

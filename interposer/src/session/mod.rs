@@ -25,8 +25,7 @@ use vcuda_protocol::shared::SharedMemory;
 use vcuda_protocol::{Command, Header, Reply, Status, layout, slots, wire};
 use vcuda_transport::link::Link;
 
-use crate::Result;
-use crate::thread;
+use crate::{Result, host_functions, thread};
 
 pub(crate) use staging::Chunk;
 
@@ -89,7 +88,7 @@ pub(crate) fn get() -> Result<&'static Session> {
         // The parent's session is not ours to use, and CUDA does not survive fork either.
         return Err(error::NOT_INITIALIZED);
     }
-    if thread::with(|t| t.in_host_function.get()) {
+    if host_functions::is_in_function() {
         return Err(error::NOT_PERMITTED);
     }
     SESSION

@@ -12,6 +12,7 @@ use super::shape::{Role, shapes};
 use super::{Counts, Properties, TraceError, Transfer};
 use crate::command::{Command, Header};
 use crate::types::{Bytes, Reply, Status};
+use crate::wire::put;
 
 /// Bytes after which a writer gives its blocks to the file.
 const WRITE_AT: usize = 256 << 10;
@@ -72,6 +73,26 @@ impl Encoder {
         reply: &Result<Reply, Status>,
     ) -> Result<(), TraceError> {
         self.answer_with(out, sequence, reply, None)
+    }
+
+    /// Whether [`Encoder::transfer`] takes bulk data: it is short enough to stand in its record.
+    pub fn takes_transfer(bytes: &[u8]) -> bool {
+        bytes.len() <= MAX_INLINE
+    }
+
+    /// Appends bulk data of a command, which [`Encoder::takes_transfer`] holds for.
+    pub fn transfer(
+        &mut self,
+        out: &mut Vec<u8>,
+        transfer: Transfer,
+        sequence: u64,
+        position: u64,
+        bytes: &[u8],
+    ) -> Result<(), TraceError> {
+        let content = Content::Inline(Bytes(bytes.to_vec()));
+        record(out, kind(transfer), &(sequence, position, content))?;
+        self.counts.transfers += 1;
+        Ok(())
     }
 
     /// What has been appended since the last call.
@@ -229,11 +250,7 @@ impl<W: Write> Writer<W> {
         position: u64,
         bytes: &[u8],
     ) -> Result<(), TraceError> {
-        let kind = match transfer {
-            Transfer::Input => block::INPUT,
-            Transfer::Output => block::OUTPUT,
-            Transfer::HostMemory => block::HOST_MEMORY,
-        };
+        let kind = kind(transfer);
         let mut position = position;
         for piece in bytes.chunks(MAX_BLOB) {
             let content = self.blobs.content(&mut self.pending, piece, MAX_INLINE)?;
@@ -323,20 +340,18 @@ fn known(variants: &mut [bool], index: usize) -> bool {
 }
 
 fn append(out: &mut Vec<u8>, value: &impl Serialize) -> Result<(), TraceError> {
-    // Byte by byte into a vector takes twice as long as into a slice, and most records are short.
-    let mut short = [0; 256];
-    let long = match postcard::to_slice(value, &mut short) {
-        Ok(bytes) => {
-            out.extend_from_slice(bytes);
-            return Ok(());
-        }
-        Err(postcard::Error::SerializeBufferFull) => postcard::to_io(value, out).map(drop),
-        Err(error) => Err(error),
-    };
-    long.map_err(|error| TraceError::Encode(error.to_string()))
+    put(out, value).map_err(|error| TraceError::Encode(error.to_string()))
 }
 
 fn shape(out: &mut Vec<u8>, role: Role, index: usize) -> Result<(), TraceError> {
     let text = shapes().of(role).get(index).map_or("", String::as_str);
     record(out, block::SHAPE, &(role, index as u32, text))
+}
+
+fn kind(transfer: Transfer) -> Kind {
+    match transfer {
+        Transfer::Input => block::INPUT,
+        Transfer::Output => block::OUTPUT,
+        Transfer::HostMemory => block::HOST_MEMORY,
+    }
 }

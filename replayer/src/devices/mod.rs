@@ -22,9 +22,11 @@ use std::time::Duration;
 
 use vcuda_protocol::scattered::Scattered;
 use vcuda_protocol::{
-    Bytes, DeviceInfo, Dim3, Extent, FunctionInfo, GlobalInfo, MemoryInfo, ModuleInfo, Pitch,
-    Status, Texture,
+    Array, Bytes, DeviceInfo, Dim3, Extent, FunctionInfo, GlobalInfo, MemoryInfo, ModuleInfo,
+    Pitch, Status, Texture,
 };
+
+use crate::status;
 
 pub mod cpu;
 pub mod null;
@@ -74,7 +76,7 @@ pub enum Order {
 /// One side of a copy.
 #[derive(Clone)]
 pub enum Operand {
-    /// Memory that the devices know by address: their own, and pinned or managed memory.
+    /// What the devices know by address: their own memory, pinned or managed memory, and arrays.
     Device { address: u64, pitch: Pitch },
     /// Host memory, from `offset` on. The range is checked already.
     Host {
@@ -126,7 +128,7 @@ pub trait Device: Send + Sync {
     /// Allocates at an address within [`DeviceInfo::heap_base`] and `heap_len`.
     fn allocate(&self, address: u64, size: u64, order: Order, tag: u64) -> Result<(), Status>;
     fn free(&self, address: u64, order: Order) -> Result<(), Status>;
-    /// Whether a range lies within one allocation or variable, as of what was issued.
+    /// Whether a range lies within one allocation, array or variable, as of what was issued.
     fn holds(&self, address: u64, len: u64) -> bool;
     /// Makes a range of the window known to the device, by its address.
     fn host_allocate(&self, address: u64, size: u64) -> Result<(), Status>;
@@ -164,6 +166,20 @@ pub trait Device: Send + Sync {
     /// Later work of the stream waits until the gate is open.
     fn wait_for_gate(&self, stream: StreamHandle, gate: Gate) -> Result<(), Status>;
 
+    /// What there is between this device and another of the session, whose memory it uses
+    /// (`CUdevice_P2PAttribute`).
+    fn peer_attribute(&self, _peer: usize, _attribute: u32) -> Result<u32, Status> {
+        Ok(0)
+    }
+    /// Whether kernels may use another device's memory from now on. Copies always may.
+    fn peer_access(&self, _peer: usize, _enabled: bool) -> Result<(), Status> {
+        Err(crate::status::PEER_ACCESS_UNSUPPORTED)
+    }
+
+    /// How many priorities streams can have: 0 is the lowest, and each below it is higher.
+    fn stream_priorities(&self) -> Result<u32, Status> {
+        Ok(1)
+    }
     /// The legacy default stream, which is always there.
     fn legacy_stream(&self) -> StreamHandle;
     fn stream_create(&self, blocking: bool, priority: i32) -> Result<StreamHandle, Status>;
@@ -214,8 +230,21 @@ pub trait Device: Send + Sync {
     ) -> Result<u32, Status>;
     fn launch(&self, stream: StreamHandle, request: LaunchRequest, tag: u64) -> Result<(), Status>;
 
-    /// Makes a texture or surface object known to launches that are issued later, by its number.
-    fn texture_create(&self, object: u64, texture: &Texture) -> Result<(), Status>;
+    /// Makes an array. From now on [`Operand::Device`] may name its texels. A device whose arrays
+    /// are memory has nothing else to do for them, as here.
+    fn array_create(&self, array: &Array, tag: u64) -> Result<(), Status> {
+        let size = array.bytes().ok_or(status::INVALID_VALUE)?;
+        self.allocate(array.address, size, Order::Device, tag)
+    }
+    /// Calls back when all work issued before on the device has finished and the array is gone.
+    fn array_destroy(&self, address: u64, done: Completion) -> Result<(), Status> {
+        self.free(address, Order::Device)?;
+        self.synchronize(done);
+        Ok(())
+    }
+    /// Makes a texture or surface object known to launches that are issued later, by the number that
+    /// is returned. Where one is asked for (0: any) and cannot be had, it is another.
+    fn texture_create(&self, object: u64, texture: &Texture) -> Result<u64, Status>;
     /// Launches that were issued before still know the object.
     fn texture_destroy(&self, object: u64) -> Result<(), Status>;
     /// Sets how much memory kernels may allocate.

@@ -110,11 +110,11 @@ impl Device for NullDevice {
 
     fn allocate(&self, address: u64, size: u64, _order: Order, _tag: u64) -> Result<(), Status> {
         let mut tables = self.tables.lock();
-        let offset = address
-            .checked_sub(HEAP_BASE)
-            .ok_or(status::INVALID_VALUE)?;
-        let end = offset.checked_add(size).ok_or(status::INVALID_VALUE)?;
-        if end > HEAP_LEN || !tables.memory.insert(address, size) {
+        let end = address.checked_add(size).ok_or(status::INVALID_VALUE)?;
+        let fits = |base: u64, len: u64| address >= base && end <= base + len;
+        let (arrays, arrays_len) = self.info().arrays();
+        let fits = fits(HEAP_BASE, HEAP_LEN) || fits(arrays, arrays_len);
+        if !fits || !tables.memory.insert(address, size) {
             return Err(status::INVALID_VALUE);
         }
         tables.used += size;
@@ -123,7 +123,9 @@ impl Device for NullDevice {
 
     fn free(&self, address: u64, _order: Order) -> Result<(), Status> {
         let mut tables = self.tables.lock();
-        if address.wrapping_sub(HEAP_BASE) >= HEAP_LEN {
+        let (arrays, arrays_len) = self.info().arrays();
+        let within = |base: u64, len: u64| address.wrapping_sub(base) < len;
+        if !within(HEAP_BASE, HEAP_LEN) && !within(arrays, arrays_len) {
             return Err(status::INVALID_VALUE);
         }
         tables.used -= tables.memory.remove(address).ok_or(status::INVALID_VALUE)?;
@@ -327,12 +329,13 @@ impl Device for NullDevice {
         known(self.tables.lock().functions.contains(&function)).map(|()| 1)
     }
 
-    fn texture_create(&self, object: u64, texture: &Texture) -> Result<(), Status> {
+    fn texture_create(&self, object: u64, texture: &Texture) -> Result<u64, Status> {
+        let object = if object == 0 { self.name() } else { object };
         let mut tables = self.tables.lock();
         if texture.levels.is_empty() || !tables.textures.insert(object) {
             return Err(status::INVALID_VALUE);
         }
-        Ok(())
+        Ok(object)
     }
 
     fn texture_destroy(&self, object: u64) -> Result<(), Status> {

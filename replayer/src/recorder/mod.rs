@@ -146,8 +146,9 @@ impl Recorder {
 
     fn transfer(&self, transfer: Transfer, sequence: u64, position: u64, bytes: &[u8]) {
         if self.on() {
-            let item = Item::Transfer(transfer, sequence, position, bytes.to_vec());
-            self.inner.push(item, bytes.len());
+            let mut queue = self.inner.queue.lock();
+            let added = (self.inner).note_transfer(&mut queue, transfer, sequence, position, bytes);
+            self.inner.added(queue, added);
         }
     }
 }
@@ -203,28 +204,45 @@ impl Observer for Recorder {
             // The range may have been another allocation before.
             self.changes.lock().forget();
         }
-        if Encoder::takes(command) {
-            self.inner
-                .encode(|encoder, blocks| encoder.command(blocks, header, command));
-        } else {
-            let bytes = std::mem::size_of::<Command>() + vcuda_protocol::wire::MAX_MESSAGE;
-            self.inner
-                .push(Item::Command(*header, command.clone()), bytes);
-        }
+        let mut queue = self.inner.queue.lock();
+        let added = match Encoder::takes(command) {
+            true => self.inner.encode(&mut queue, |encoder, blocks| {
+                encoder.command(blocks, header, command)
+            }),
+            false => {
+                let bytes = std::mem::size_of::<Command>() + vcuda_protocol::wire::MAX_MESSAGE;
+                queue.push(Item::Command(*header, command.clone()), bytes)
+            }
+        };
+        self.inner.added(queue, added);
     }
 
     fn answer(&self, sequence: u64, reply: &Result<Reply, Status>) {
         if !self.on() {
             return;
         }
-        if Encoder::takes_answer(reply) {
-            self.inner
-                .encode(|encoder, blocks| encoder.answer(blocks, sequence, reply));
-        } else {
-            let bytes = vcuda_protocol::layout::MAX_REPLY;
-            self.inner
-                .push(Item::Answer(sequence, reply.clone()), bytes);
+        let mut queue = self.inner.queue.lock();
+        let added = self.inner.note_answer(&mut queue, sequence, reply);
+        self.inner.added(queue, added);
+    }
+
+    fn answering(&self, sequence: u64, reply: &Result<Reply, Status>, deliver: &mut dyn FnMut()) {
+        if !self.on() {
+            return deliver();
         }
+        // Commands that the client issues now stand behind its answer.
+        let mut queue = self.inner.queue.lock();
+        deliver();
+        let mut added = 0;
+        if let Ok(Reply::Data(bytes)) = reply
+            && !bytes.0.is_empty()
+        {
+            added += self
+                .inner
+                .note_transfer(&mut queue, Transfer::Output, sequence, 0, &bytes.0);
+        }
+        added += self.inner.note_answer(&mut queue, sequence, reply);
+        self.inner.added(queue, added);
     }
 
     fn input(&self, sequence: u64, offset: u64, bytes: &[u8]) {
@@ -268,9 +286,12 @@ impl Drop for Recorder {
 }
 
 impl Inner {
-    /// Encodes a record into the blocks that wait.
-    fn encode(&self, record: impl FnOnce(&mut Encoder, &mut Vec<u8>) -> Result<(), TraceError>) {
-        let mut queue = self.queue.lock();
+    /// Encodes a record into the blocks that wait; gives their bytes.
+    fn encode(
+        &self,
+        queue: &mut Queue,
+        record: impl FnOnce(&mut Encoder, &mut Vec<u8>) -> Result<(), TraceError>,
+    ) -> usize {
         let Queue {
             encoder, blocks, ..
         } = &mut *queue;
@@ -279,17 +300,47 @@ impl Inner {
             queue.broken = Some(error);
             self.stopped.store(true, Ordering::Relaxed);
             self.filled.notify_one();
-            return;
+            return 0;
         }
-        let bytes = blocks.len() - before;
-        self.added(queue, bytes);
+        blocks.len() - before
     }
 
-    fn push(&self, item: Item, bytes: usize) {
-        let mut queue = self.queue.lock();
-        queue.close_blocks();
-        queue.items.push(item);
-        self.added(queue, bytes);
+    /// Takes an answer; gives the bytes that wait for it.
+    fn note_answer(
+        &self,
+        queue: &mut Queue,
+        sequence: u64,
+        reply: &Result<Reply, Status>,
+    ) -> usize {
+        match Encoder::takes_answer(reply) {
+            true => self.encode(queue, |encoder, blocks| {
+                encoder.answer(blocks, sequence, reply)
+            }),
+            false => {
+                let bytes = vcuda_protocol::layout::MAX_REPLY;
+                queue.push(Item::Answer(sequence, reply.clone()), bytes)
+            }
+        }
+    }
+
+    /// The same for bulk bytes.
+    fn note_transfer(
+        &self,
+        queue: &mut Queue,
+        transfer: Transfer,
+        sequence: u64,
+        position: u64,
+        bytes: &[u8],
+    ) -> usize {
+        match Encoder::takes_transfer(bytes) {
+            true => self.encode(queue, |encoder, blocks| {
+                encoder.transfer(blocks, transfer, sequence, position, bytes)
+            }),
+            false => {
+                let item = Item::Transfer(transfer, sequence, position, bytes.to_vec());
+                queue.push(item, bytes.len())
+            }
+        }
     }
 
     /// Wakes the writer if it is time, and waits while too much is waiting.
@@ -373,6 +424,13 @@ impl Inner {
 }
 
 impl Queue {
+    /// Leaves an item for the writer; gives back the bytes that it counts.
+    fn push(&mut self, item: Item, bytes: usize) -> usize {
+        self.close_blocks();
+        self.items.push(item);
+        bytes
+    }
+
     /// What comes next goes to the file behind the blocks so far.
     fn close_blocks(&mut self) {
         if !self.blocks.is_empty() {

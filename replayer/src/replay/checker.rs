@@ -237,7 +237,7 @@ impl Observer for Checker {
 pub(super) struct Nowhere;
 
 impl Outbox for Nowhere {
-    fn answer(&self, _slot: u16, _reply: Result<Reply, Status>) {}
+    fn answer(&self, _slot: u16, _reply: &Result<Reply, Status>) {}
     fn failed(&self, _device: u32, _status: Status, _sticky: bool) {}
     fn well(&self, _device: u32) {}
     fn release(&self, _chunk: u32) {}

@@ -195,7 +195,9 @@ pub fn answers(
                 Verdict::Equal
             }
         }
-        (Ok(Count(a)), Ok(Count(b))) if a != b => note("A kernel's occupancy differs"),
+        (Ok(Count(a)), Ok(Count(b))) if a != b => {
+            note("What a device can do, or how much of a kernel fits it, differs")
+        }
         (a, b) if a == b => Verdict::Equal,
         _ => different(),
     }

@@ -435,6 +435,16 @@ impl Replay {
                 }
                 command
             }
+            // Kernels may have the number from anywhere: it is to be the same again.
+            Command::TextureCreate {
+                device,
+                object,
+                texture,
+            } => Command::TextureCreate {
+                device,
+                object: *self.recording.objects.get(&sequence).unwrap_or(&object),
+                texture,
+            },
             other => other,
         })
     }

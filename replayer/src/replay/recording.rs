@@ -34,6 +34,8 @@ pub(super) struct Recording {
     pub failures: HashMap<u64, Status>,
     /// Queries that were answered with success.
     pub ready: HashSet<u64>,
+    /// The numbers of texture and surface objects, by the commands that made them.
+    pub objects: HashMap<u64, u64>,
     /// The last command that was answered.
     pub last_answered: u64,
     /// What the devices were, as far as the program asked.
@@ -54,6 +56,7 @@ impl Recording {
             host_memory: HashMap::new(),
             failures: HashMap::new(),
             ready: HashSet::new(),
+            objects: HashMap::new(),
             last_answered: 0,
             devices: HashMap::new(),
         };
@@ -97,6 +100,9 @@ impl Recording {
                         }
                         (Asked::Device(device), Ok(Reply::Device(info))) => {
                             self.devices.insert(device, info);
+                        }
+                        (_, Ok(Reply::Object(object))) => {
+                            self.objects.insert(sequence, object);
                         }
                         _ => {}
                     }

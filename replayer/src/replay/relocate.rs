@@ -28,6 +28,8 @@ impl Relocation {
             return true;
         }
         self.range(old.heap_base, old.heap_len, new.heap_base);
+        let (arrays, len) = old.arrays();
+        self.range(arrays, len, new.arrays().0);
         old.heap_len <= new.heap_len
     }
 
@@ -64,6 +66,8 @@ impl Relocation {
                     }
                 }
             }
+            Command::ArrayCreate { array, .. } => array.address = self.address(array.address),
+            Command::ArrayDestroy { address, .. } => *address = self.address(*address),
             Command::TextureCreate { texture, .. } => {
                 for level in &mut texture.levels {
                     level.address = self.address(level.address);

@@ -437,16 +437,48 @@ impl Session {
                 object,
                 texture,
             } => {
-                self.device(device)?.texture_create(object, &texture)?;
-                Ok(Some(Reply::Done))
+                let object = self.device(device)?.texture_create(object, &texture)?;
+                Ok(Some(Reply::Object(object)))
             }
             Command::TextureDestroy { device, object } => {
                 self.device(device)?.texture_destroy(object)?;
                 Ok(Some(Reply::Done))
             }
+            Command::ArrayCreate { device, array } => {
+                self.device(device)?.array_create(&array, tag)?;
+                Ok(Some(Reply::Done))
+            }
+            Command::ArrayDestroy { device, address } => {
+                self.device(device)?
+                    .array_destroy(address, self.answer(ticket))?;
+                Ok(None)
+            }
             Command::KernelHeap { device, size } => {
                 self.device(device)?.kernel_heap(size)?;
                 Ok(Some(Reply::Done))
+            }
+
+            Command::PeerAttribute {
+                device,
+                peer,
+                attribute,
+            } => {
+                let peer = self.peer(device, peer)?;
+                let value = self.device(device)?.peer_attribute(peer, attribute)?;
+                Ok(Some(Reply::Count(value)))
+            }
+            Command::PeerAccess {
+                device,
+                peer,
+                enabled,
+            } => {
+                let peer = self.peer(device, peer)?;
+                self.device(device)?.peer_access(peer, enabled)?;
+                Ok(Some(Reply::Done))
+            }
+            Command::StreamPriorities { device } => {
+                let count = self.device(device)?.stream_priorities()?;
+                Ok(Some(Reply::Count(count)))
             }
 
             Command::HostFunction { stream, token } => self.host_function(ticket, stream, token),
@@ -492,6 +524,15 @@ impl Session {
         self.devices
             .get(device as usize)
             .ok_or(status::INVALID_DEVICE)
+    }
+
+    /// The index of a device that is another than `device`.
+    fn peer(&self, device: u32, peer: u32) -> Result<usize, Status> {
+        self.device(peer)?;
+        match device == peer {
+            true => Err(status::INVALID_DEVICE),
+            false => Ok(peer as usize),
+        }
     }
 
     fn stream(&self, stream: Stream) -> Result<StreamHandle, Status> {
@@ -551,7 +592,12 @@ impl Session {
             | MemInfo { device }
             | TextureCreate { device, .. }
             | TextureDestroy { device, .. }
+            | ArrayCreate { device, .. }
+            | ArrayDestroy { device, .. }
             | KernelHeap { device, .. }
+            | PeerAttribute { device, .. }
+            | PeerAccess { device, .. }
+            | StreamPriorities { device }
             | ModuleLoad { device, .. } => Some(*device),
             MemAllocAsync { stream, .. }
             | MemFreeAsync { stream, .. }

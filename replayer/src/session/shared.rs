@@ -78,10 +78,11 @@ impl Shared {
         }
         match (ticket.slot, outcome) {
             (Some(slot), outcome) => {
-                if let Some(observer) = &self.observer {
-                    observer.answer(ticket.sequence, &outcome);
+                let mut deliver = || self.outbox.answer(slot, &outcome);
+                match &self.observer {
+                    Some(observer) => observer.answering(ticket.sequence, &outcome, &mut deliver),
+                    None => deliver(),
                 }
-                self.outbox.answer(slot, outcome);
             }
             (None, Ok(_)) => {}
             (None, Err(status)) => self.failed(ticket.device, ticket.sequence, status),
@@ -118,7 +119,7 @@ impl Shared {
         }
         let finished = self.finish();
         if let Some(slot) = ticket.slot {
-            self.outbox.answer(slot, finished.map(|()| Reply::Done));
+            self.outbox.answer(slot, &finished.map(|()| Reply::Done));
         }
     }
 

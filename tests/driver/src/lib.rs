@@ -11,12 +11,13 @@
 // A driver's functions have the names and the contracts of cuda.h.
 #![allow(non_snake_case, clippy::missing_safety_doc, clippy::too_many_arguments)]
 
+mod arrays;
 mod host;
 mod modules;
 mod work;
 
 use std::cell::Cell;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::ffi::{c_char, c_void};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, mpsc};
@@ -59,6 +60,17 @@ struct Gpu {
     /// Whether the reserved range is known to the CPU device.
     open: Mutex<bool>,
 }
+
+/// `CUmemAccessDesc`
+#[repr(C)]
+struct Access {
+    kind: u32,
+    device: i32,
+    flags: u32,
+}
+
+/// Which devices each mapping is for, by address.
+static MAPPED: Mutex<BTreeMap<u64, Vec<i32>>> = Mutex::new(BTreeMap::new());
 
 /// Physical memory by handle: device and size.
 static CREATED: Mutex<Vec<Option<(usize, u64)>>> = Mutex::new(Vec::new());
@@ -255,6 +267,7 @@ extern "C" fn cuCtxDestroy_v2(context: u64) -> Code {
             gpu.device.reset(done);
             Ok(())
         })?;
+        arrays::forget(context as usize - 1);
         *gpu.open.lock() = false;
         CURRENT.set(0);
         Ok(())
@@ -274,6 +287,56 @@ extern "C" fn cuCtxSynchronize() -> Code {
             gpu.device.synchronize(done);
             Ok(())
         })
+    }))
+}
+
+/// With this in the environment, no device reaches the memory of another.
+const APART: &str = "VCUDA_TEST_APART";
+
+#[unsafe(no_mangle)]
+extern "C" fn cuDeviceCanAccessPeer(can: *mut i32, device: i32, peer: i32) -> Code {
+    code(driver().and_then(|driver| {
+        driver.gpu(device)?;
+        driver.gpu(peer)?;
+        put(
+            can,
+            (device != peer && std::env::var_os(APART).is_none()).into(),
+        )
+    }))
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn cuDeviceGetP2PAttribute(
+    value: *mut i32,
+    attribute: u32,
+    device: i32,
+    peer: i32,
+) -> Code {
+    code(driver().and_then(|driver| {
+        let gpu = driver.gpu(device)?;
+        let peer = driver.gpu(peer).map(|_| peer as usize)?;
+        put(
+            value,
+            ok(gpu.device.peer_attribute(peer, attribute))? as i32,
+        )
+    }))
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn cuCtxEnablePeerAccess(peer: u64, _flags: u32) -> Code {
+    code(current().and_then(|gpu| ok(gpu.device.peer_access(peer as usize - 1, true))))
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn cuCtxDisablePeerAccess(peer: u64) -> Code {
+    code(current().and_then(|gpu| ok(gpu.device.peer_access(peer as usize - 1, false))))
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn cuCtxGetStreamPriorityRange(least: *mut i32, greatest: *mut i32) -> Code {
+    code(current().and_then(|gpu| {
+        put(least, 0)?;
+        put(greatest, 1 - ok(gpu.device.stream_priorities())? as i32)
     }))
 }
 
@@ -380,6 +443,7 @@ extern "C" fn cuMemMap(
 
 #[unsafe(no_mangle)]
 extern "C" fn cuMemUnmap(address: u64, size: usize) -> Code {
+    MAPPED.lock().remove(&address);
     code(is_mapping(address, size))
 }
 
@@ -387,8 +451,32 @@ extern "C" fn cuMemUnmap(address: u64, size: usize) -> Code {
 extern "C" fn cuMemSetAccess(
     address: u64,
     size: usize,
-    _access: *const c_void,
-    _count: usize,
+    access: *const Access,
+    count: usize,
 ) -> Code {
-    code(is_mapping(address, size))
+    code(is_mapping(address, size).map(|()| {
+        // SAFETY: the caller passes so many descriptions.
+        let access = unsafe { std::slice::from_raw_parts(access, count) };
+        let mut mapped = MAPPED.lock();
+        mapped
+            .entry(address)
+            .or_default()
+            .extend(access.iter().map(|access| access.device));
+    }))
+}
+
+/// Whether work of the current context's device may use an address: memory of its own device, or
+/// that was mapped for it. Of variables, and of what is no device's, nothing is known here.
+fn reaches(address: u64) -> Result<(), Code> {
+    let device = CURRENT.get().wrapping_sub(1) as i32;
+    let own = driver()?.gpu(device)?.info.heap_base;
+    if is_mapping(address / GRANULARITY * GRANULARITY, 0).is_err()
+        || address.wrapping_sub(own) < RANGE
+    {
+        return Ok(());
+    }
+    let mapped = MAPPED.lock();
+    let found = mapped.range(..=address).next_back();
+    let reached = found.is_some_and(|(_, devices)| devices.contains(&device));
+    reached.then_some(()).ok_or(INVALID_VALUE)
 }

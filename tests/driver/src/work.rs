@@ -8,8 +8,9 @@ use std::time::Duration;
 use vcuda_protocol::{Extent, Pitch};
 use vcuda_replayer::devices::Completion;
 
+use crate::arrays::texels;
 use crate::host::operand;
-use crate::{Code, INVALID_VALUE, NOT_READY, code, current, event, ok, put, stream, wait};
+use crate::{Code, INVALID_VALUE, NOT_READY, code, current, event, ok, put, reaches, stream, wait};
 
 #[unsafe(no_mangle)]
 extern "C" fn cuStreamCreateWithPriority(to: *mut u64, flags: u32, priority: i32) -> Code {
@@ -126,6 +127,17 @@ extern "C" fn cuEventElapsedTime(to: *mut f32, start: u64, end: u64) -> Code {
 }
 
 fn copy(of: u64, to: (u64, Pitch), from: (u64, Pitch), extent: Extent) -> Result<(), Code> {
+    reaches(to.0)?;
+    reaches(from.0)?;
+    copy_anywhere(of, to, from, extent)
+}
+
+fn copy_anywhere(
+    of: u64,
+    to: (u64, Pitch),
+    from: (u64, Pitch),
+    extent: Extent,
+) -> Result<(), Code> {
     let gpu = current()?;
     let dst = operand(to.0, extent, to.1)?;
     let src = operand(from.0, extent, from.1)?;
@@ -141,6 +153,19 @@ extern "C" fn cuMemcpyAsync(to: u64, from: u64, bytes: usize, of: u64) -> Code {
         (from, Pitch::default()),
         linear,
     ))
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn cuMemcpyPeerAsync(
+    to: u64,
+    _dst: u64,
+    from: u64,
+    _src: u64,
+    bytes: usize,
+    of: u64,
+) -> Code {
+    let (to, from) = ((to, Pitch::default()), (from, Pitch::default()));
+    code(copy_anywhere(of, to, from, Extent::linear(bytes as u64)))
 }
 
 /// The source may be changed when this returns, whatever the stream does: it is read at once.
@@ -164,6 +189,9 @@ extern "C" fn cuMemcpyHtoDAsync_v2(to: u64, from: *const c_void, bytes: usize, o
         ok(gpu.device.copy(stream(gpu, of), dst, src, linear, 0))
     })())
 }
+
+/// `CU_MEMORYTYPE_ARRAY`
+const ARRAY: u32 = 3;
 
 /// `CUDA_MEMCPY3D`
 #[repr(C)]
@@ -204,20 +232,23 @@ unsafe extern "C" fn cuMemcpy3DAsync_v2(of: *const Copy3D, on: u64) -> Code {
         height: of.height as u64,
         depth: of.depth as u64,
     };
-    let fits = |row: usize, height: usize| row >= of.width && height >= of.height;
-    if !fits(of.src_pitch, of.src_height) || !fits(of.dst_pitch, of.dst_height) {
-        return INVALID_VALUE;
-    }
-    let pitch = |row: usize, height: usize| Pitch {
-        row: row as u64,
-        slice: (row * height) as u64,
+    let memory = |address: u64, row: usize, height: usize| {
+        let pitch = Pitch {
+            row: row as u64,
+            slice: (row * height) as u64,
+        };
+        let fits = row >= of.width && height >= of.height;
+        fits.then_some((address, pitch)).ok_or(INVALID_VALUE)
     };
-    code(copy(
-        on,
-        (of.dst_device, pitch(of.dst_pitch, of.dst_height)),
-        (of.src_device, pitch(of.src_pitch, of.src_height)),
-        extent,
-    ))
+    let dst = match of.dst_type {
+        ARRAY => texels(of.dst_array, [of.dst_x, of.dst_y, of.dst_z]),
+        _ => memory(of.dst_device, of.dst_pitch, of.dst_height),
+    };
+    let src = match of.src_type {
+        ARRAY => texels(of.src_array, [of.src_x, of.src_y, of.src_z]),
+        _ => memory(of.src_device, of.src_pitch, of.src_height),
+    };
+    code(dst.and_then(|dst| copy(on, dst, src?, extent)))
 }
 
 fn fill(of: u64, place: (u64, u64), value: u32, element: u8, count: (usize, usize)) -> Code {
@@ -230,7 +261,7 @@ fn fill(of: u64, place: (u64, u64), value: u32, element: u8, count: (usize, usiz
         row: place.1,
         slice: 0,
     };
-    code(current().and_then(|gpu| {
+    code(reaches(place.0).and_then(|()| current()).and_then(|gpu| {
         let stream = stream(gpu, of);
         ok(gpu
             .device

@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Device memory: which addresses there are, what is allocated, and what is on its way out.
 //!
-//! Device `i` has the TiB of addresses from `(i + 1) << 40` on: the heap, from which the client
-//! chooses addresses, and from the middle on the variables of modules. No address is a small
-//! number or fits 32 bits, and the window, which the client places, is far above.
+//! Device `i` has the TiB of addresses from `(i + 1) << 40` on: the heap and the arrays, from which
+//! the client chooses addresses, and from the middle on the variables of modules. No address is a
+//! small number or fits 32 bits, and the window, which the client places, is far above.
 
 use std::collections::VecDeque;
+
+use vcuda_protocol::layout::{ARRAYS_OFFSET, MAX_ARRAYS_LEN};
 
 use super::options::{CpuOptions, MAX_MEMORY};
 use super::streams::WorkPoint;
@@ -20,6 +22,8 @@ const MAX_KERNEL_HEAP_LEN: u64 = 4 << 30;
 pub(super) const ALIGNMENT: u64 = 256;
 
 const _: () = assert!(MAX_MEMORY * HEAP_PER_MEMORY <= GLOBALS_OFFSET);
+const _: () = assert!(GLOBALS_OFFSET + MAX_GLOBALS_LEN <= ARRAYS_OFFSET);
+const _: () = assert!(ARRAYS_OFFSET + MAX_ARRAYS_LEN <= KERNEL_HEAP_OFFSET);
 const HEAP_PER_MEMORY: u64 = 4;
 
 /// First address and length of a device's heap.
@@ -29,6 +33,12 @@ pub(super) fn heap(index: u32, options: &CpuOptions) -> (u64, u64) {
         (u64::from(index) + 1) * DEVICE_STRIDE,
         len.next_multiple_of(4096),
     )
+}
+
+/// First address and length of a device's range for arrays.
+pub(super) fn arrays(index: u32, options: &CpuOptions) -> (u64, u64) {
+    let (base, len) = heap(index, options);
+    (base + ARRAYS_OFFSET, len.min(MAX_ARRAYS_LEN))
 }
 
 /// First address and length of the range for a device's module variables, which is smaller where
@@ -68,6 +78,7 @@ pub(super) struct Memory {
 
 struct DeviceMemory {
     heap: (u64, u64),
+    arrays: (u64, u64),
     globals: (u64, u64),
     /// Where to look for room for the next variable.
     next_global: u64,
@@ -81,6 +92,13 @@ struct Leaving {
     gone: WorkPoint,
 }
 
+impl DeviceMemory {
+    /// Whether the client chooses the addresses of a range.
+    fn is_clients(&self, address: u64, size: u64) -> bool {
+        within(self.heap, address, size) || within(self.arrays, address, size)
+    }
+}
+
 fn within((base, len): (u64, u64), address: u64, size: u64) -> bool {
     let Some(offset) = address.checked_sub(base) else {
         return false;
@@ -92,6 +110,7 @@ impl Memory {
     pub(super) fn new(options: &CpuOptions) -> Self {
         let devices = (0..options.devices).map(|index| DeviceMemory {
             heap: heap(index, options),
+            arrays: arrays(index, options),
             globals: globals(index, options),
             next_global: globals(index, options).0,
             limit: options.memory,
@@ -114,7 +133,8 @@ impl Memory {
             .map_or(0, |device| device.limit - device.used)
     }
 
-    /// Allocates from the heap. The points are those after which the range is really free.
+    /// Allocates from the heap, or an array. The points are those after which the range is really
+    /// free.
     pub(super) fn allocate(
         &mut self,
         device: u32,
@@ -125,7 +145,8 @@ impl Memory {
             .devices
             .get_mut(device as usize)
             .ok_or(Refusal::Invalid)?;
-        if !address.is_multiple_of(ALIGNMENT) || size == 0 || !within(device.heap, address, size) {
+        let fits = address.is_multiple_of(ALIGNMENT) && device.is_clients(address, size);
+        if size == 0 || !fits {
             return Err(Refusal::Invalid);
         }
         if size > device.limit - device.used {
@@ -138,10 +159,10 @@ impl Memory {
         Ok(self.wait_for(address, size))
     }
 
-    /// Frees from the heap; then call [`Self::leave`] with where that will happen.
+    /// Frees from the heap, or an array; then call [`Self::leave`] with where that will happen.
     pub(super) fn free(&mut self, device: u32, address: u64) -> Option<u64> {
         let device = self.devices.get_mut(device as usize)?;
-        if !within(device.heap, address, 1) {
+        if !device.is_clients(address, 1) {
             return None;
         }
         let size = self.allocated.remove(address)?;

@@ -96,12 +96,13 @@ impl Tables {
 /// Where address space is scarce, a device is not made smaller than this.
 const SMALLEST_MEMORY: u64 = 16 << 20;
 
-/// Each device's heap and its modules' variables.
+/// Each device's heap, its arrays and its modules' variables.
 fn device_regions(options: &CpuOptions) -> Result<Vec<Region>, MemoryError> {
     let mut regions = Vec::new();
     for index in 0..options.devices {
         for (base, len) in [
             memory::heap(index, options),
+            memory::arrays(index, options),
             memory::globals(index, options),
             memory::kernel_heap(index, options),
         ] {
@@ -657,7 +658,7 @@ impl Device for CpuDevice {
         Ok(())
     }
 
-    fn texture_create(&self, object: u64, texture: &Texture) -> Result<(), Status> {
+    fn texture_create(&self, object: u64, texture: &Texture) -> Result<u64, Status> {
         let mut tables = self.machine.tables.lock();
         tables.textures(self.index)?.create(object, texture)
     }
@@ -665,6 +666,18 @@ impl Device for CpuDevice {
     fn texture_destroy(&self, object: u64) -> Result<(), Status> {
         let mut tables = self.machine.tables.lock();
         tables.textures(self.index)?.destroy(object)
+    }
+
+    /// The devices of a session have one memory, in which kernels need no leave for each other's.
+    fn peer_attribute(&self, _peer: usize, attribute: u32) -> Result<u32, Status> {
+        /// Access, atomics and arrays (`CU_DEVICE_P2P_ATTRIBUTE_ACCESS_SUPPORTED` and following);
+        /// before them is a rank of speed, behind them what is restricted.
+        const SUPPORTED: std::ops::RangeInclusive<u32> = 2..=4;
+        Ok(SUPPORTED.contains(&attribute).into())
+    }
+
+    fn peer_access(&self, _peer: usize, _enabled: bool) -> Result<(), Status> {
+        Ok(())
     }
 
     fn kernel_heap(&self, size: u64) -> Result<(), Status> {

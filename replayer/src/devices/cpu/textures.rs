@@ -10,6 +10,9 @@ use crate::status;
 
 /// Objects that a device may have.
 const MAX_OBJECTS: usize = 1 << 20;
+/// Objects are numbered in steps, so that a GPU can give the same numbers: there they ascend one by
+/// one, and the driver takes some for itself.
+const STEP: u64 = 8;
 /// Levels of a mipmap: one for each power of two of a 32-bit size.
 const MAX_LEVELS: usize = 32;
 
@@ -23,20 +26,37 @@ const SRGB: u32 = 0x10;
 pub(super) struct Textures {
     images: Arc<Images>,
     count: usize,
+    /// All numbers up to this one were given.
+    given: u64,
 }
 
 impl Textures {
-    pub(super) fn create(&mut self, object: u64, texture: &Texture) -> Result<(), Status> {
+    /// Makes an object of this number, or of the next where it is 0.
+    pub(super) fn create(&mut self, object: u64, texture: &Texture) -> Result<u64, Status> {
         if self.count >= MAX_OBJECTS {
             return Err(status::OUT_OF_MEMORY);
         }
         let image = image(texture).ok_or(status::INVALID_VALUE)?;
+        let object = match object {
+            0 => self.next(),
+            wish => wish,
+        };
         let images = Arc::make_mut(&mut self.images);
         if images.contains(object) || !images.insert(object, image) {
             return Err(status::INVALID_VALUE);
         }
+        if object == self.given + STEP {
+            self.given = object;
+        }
         self.count += 1;
-        Ok(())
+        Ok(object)
+    }
+
+    fn next(&mut self) -> u64 {
+        while self.images.contains(self.given + STEP) {
+            self.given += STEP;
+        }
+        self.given + STEP
     }
 
     pub(super) fn destroy(&mut self, object: u64) -> Result<(), Status> {
@@ -110,4 +130,51 @@ fn image(texture: &Texture) -> Option<Image> {
             levels: texture.level_clamp,
         },
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use vcuda_protocol::{Pitch, TextureLevel};
+
+    fn texture(format: u32) -> Texture {
+        let level = TextureLevel {
+            address: 0,
+            pitch: Pitch::default(),
+            size: [1; 3],
+        };
+        Texture {
+            format,
+            channels: 1,
+            shape: TextureShape::Plain,
+            levels: vec![level],
+            address_modes: [0; 3],
+            filter: 0,
+            level_filter: 0,
+            flags: 0,
+            border: [0.0; 4],
+            level_bias: 0.0,
+            level_clamp: [0.0; 2],
+            max_anisotropy: 0,
+            surface: false,
+        }
+    }
+
+    #[test]
+    fn objects_have_ascending_numbers_and_never_the_same() {
+        let mut textures = Textures::default();
+        let mut make = |wish| textures.create(wish, &texture(0x20));
+        assert_eq!([make(0), make(0), make(0)], [Ok(8), Ok(16), Ok(24)]);
+        assert_eq!([make(40), make(5), make(0)], [Ok(40), Ok(5), Ok(32)]);
+        assert_eq!(make(5), Err(status::INVALID_VALUE));
+        for object in [40, 16] {
+            textures.destroy(object).unwrap();
+            assert_eq!(textures.destroy(object), Err(status::INVALID_VALUE));
+        }
+        let mut make = |wish, format| textures.create(wish, &texture(format));
+        assert_eq!(make(0, 7), Err(status::INVALID_VALUE));
+        assert_eq!([make(40, 1), make(0, 1)], [Ok(40), Ok(48)]);
+        assert_eq!(make(u64::MAX, 1), Ok(u64::MAX));
+        assert_eq!(make(0, 1), Ok(56));
+    }
 }

@@ -4,8 +4,10 @@
 use vcuda_protocol::scattered::Scattered;
 use vcuda_protocol::{Extent, Pitch, Status};
 
-use super::driver::{CUDA_MEMCPY3D, CUdeviceptr, CUstream, MemoryType, call};
+use super::arrays::Corner;
+use super::driver::{CUDA_MEMCPY3D, CUarray, CUdeviceptr, CUstream, MemoryType, call};
 use super::machine::{Jobs, Machine, State};
+use super::peers::Side;
 use crate::devices::{Completion, Operand, StreamHandle};
 use crate::rows::Rows;
 use crate::status;
@@ -13,12 +15,19 @@ use crate::status;
 /// Most bytes that go through a buffer of ours. What is larger, the driver copies as it can.
 const MOST_BUFFERED: u64 = 4 << 20;
 
-/// One side of a copy.
-enum Side {
-    /// Memory that the GPUs use by address.
-    Visible(u64, Rows),
-    /// Other memory of this process.
+/// One side of a copy, as it was named.
+enum Named {
+    Visible(Side),
+    /// Memory of this process that the GPUs do not see.
     Private(Scattered, u64, Rows),
+}
+
+/// One end of a copy by the driver.
+#[derive(Clone, Copy)]
+pub(super) enum End {
+    /// Memory that the GPUs use by address.
+    Memory(u64, Rows),
+    Array(Corner),
 }
 
 impl State {
@@ -27,14 +36,24 @@ impl State {
         machine: &Machine,
         operand: Operand,
         extent: Extent,
-    ) -> Result<Side, Status> {
+    ) -> Result<Named, Status> {
         match operand {
             Operand::Device { address, pitch } => {
                 let rows = Rows::new(extent, pitch).ok_or(status::INVALID_VALUE)?;
-                match self.holds(address, rows.span()) {
-                    true => Ok(Side::Visible(address, rows)),
-                    false => Err(status::INVALID_VALUE),
-                }
+                let mut devices = self.devices.iter().enumerate();
+                let array = devices.find_map(|(device, state)| {
+                    let corner = state.arrays.corner(address, pitch, extent)?;
+                    Some((Some(device), corner))
+                });
+                let (owner, end) = match array {
+                    Some((owner, corner)) => (owner, End::Array(corner?)),
+                    None => {
+                        let owner = self.owner(address, rows.span());
+                        let owner = owner.ok_or(status::INVALID_VALUE)?;
+                        (owner, End::Memory(address, rows))
+                    }
+                };
+                Ok(Named::Visible(Side { end, owner }))
             }
             Operand::Host {
                 memory,
@@ -50,19 +69,17 @@ impl State {
                     self.is_staging(machine, here, rows.span()) || self.is_lasting(machine, &memory)
                 });
                 Ok(match pinned {
-                    Some(here) => Side::Visible(here, rows),
-                    None => Side::Private(memory, offset, rows),
+                    Some(here) => Named::Visible(pinned_side(here, rows)),
+                    None => Named::Private(memory, offset, rows),
                 })
             }
         }
     }
 
-    /// Whether a range lies within one allocation or variable, of any device or the host.
+    /// Whether a range lies within one allocation, array or variable, of any device or the host.
     pub(super) fn holds(&self, address: u64, len: u64) -> bool {
-        self.devices
-            .iter()
-            .any(|device| device.memory.holds(address, len))
-            || self.host_holds(address, len)
+        let mut arrays = self.devices.iter().map(|device| &device.arrays);
+        arrays.any(|all| all.holds(address, len)) || self.owner(address, len).is_some()
     }
 
     pub(super) fn copy(
@@ -81,29 +98,26 @@ impl State {
             return Ok(());
         }
         match (dst, src) {
-            (Side::Visible(to, to_rows), Side::Visible(from, from_rows)) => {
-                let (_, cu) = self.issue(machine, stream)?;
-                transfer(machine, cu, (to, to_rows), (from, from_rows), extent)
+            (Named::Visible(to), Named::Visible(from)) => {
+                self.move_box(machine, stream, to, from, extent)
             }
-            (Side::Visible(to, to_rows), Side::Private(memory, offset, rows)) => {
+            (Named::Visible(to), Named::Private(memory, offset, rows)) => {
                 let here = contiguous(&memory, offset, rows.span());
-                if let Some(here) = here.filter(|_| is_gapless(rows) && is_gapless(to_rows)) {
-                    let (_, cu) = self.issue(machine, stream)?;
+                if let Some(here) = here.filter(|_| is_gapless(rows))
+                    && let Some(address) = to.end.gapless()
+                {
+                    let here = here as *const std::ffi::c_void;
+                    let bytes = bytes as usize;
                     // The driver has taken the bytes when it returns.
-                    return call!(
-                        machine.driver,
-                        cuMemcpyHtoDAsync_v2(
-                            to,
-                            here as *const std::ffi::c_void,
-                            bytes as usize,
-                            cu
-                        )
-                    );
+                    return self.issue_at(machine, stream, to.owner, |cu| {
+                        let to = address;
+                        call!(machine.driver, cuMemcpyHtoDAsync_v2(to, here, bytes, cu))
+                    });
                 }
                 let buffer = self.buffer(machine, bytes)?;
                 gather(&memory, offset, rows, buffer.address)?;
-                let (_, cu) = self.issue(machine, stream)?;
-                transfer(machine, cu, (to, to_rows), (buffer.address, packed), extent)?;
+                let from = pinned_side(buffer.address, packed);
+                self.move_box(machine, stream, to, from, extent)?;
                 let this = machine.this();
                 let used: Completion = Box::new(move |used| {
                     if used.is_ok() {
@@ -112,21 +126,15 @@ impl State {
                 });
                 self.wait_for_stream(machine, stream, used, jobs)
             }
-            (Side::Private(memory, offset, rows), Side::Visible(from, from_rows)) => {
+            (Named::Private(memory, offset, rows), Named::Visible(from)) => {
                 let here = contiguous(&memory, offset, rows.span());
                 if let Some(here) = here.filter(|_| bytes > MOST_BUFFERED && is_gapless(rows)) {
-                    let (_, cu) = self.issue(machine, stream)?;
-                    return transfer(machine, cu, (here, rows), (from, from_rows), extent);
+                    let to = pinned_side(here, rows);
+                    return self.move_box(machine, stream, to, from, extent);
                 }
                 let buffer = self.buffer(machine, bytes)?;
-                let (_, cu) = self.issue(machine, stream)?;
-                transfer(
-                    machine,
-                    cu,
-                    (buffer.address, packed),
-                    (from, from_rows),
-                    extent,
-                )?;
+                let to = pinned_side(buffer.address, packed);
+                self.move_box(machine, stream, to, from, extent)?;
                 let this = machine.this();
                 let arrived: Completion = Box::new(move |arrived| {
                     if arrived.is_ok() {
@@ -138,8 +146,8 @@ impl State {
                 self.wait_for_stream(machine, stream, arrived, jobs)
             }
             (
-                Side::Private(to, to_offset, to_rows),
-                Side::Private(from, from_offset, from_rows),
+                Named::Private(to, to_offset, to_rows),
+                Named::Private(from, from_offset, from_rows),
             ) => {
                 let (device, cu) = self.issue(machine, stream)?;
                 let copy: Completion = Box::new(move |well| {
@@ -171,50 +179,74 @@ impl State {
         let size = u64::from(element);
         let strides = [address, rows.pitch().row, rows.pitch().slice, extent.width];
         let aligned = matches!(element, 1 | 2 | 4) && strides.iter().all(|n| n % size == 0);
-        if !aligned || !self.holds(address, rows.span()) {
+        if !aligned {
             return Err(status::INVALID_VALUE);
         }
+        let owner = self.owner(address, rows.span());
+        let owner = owner.ok_or(status::INVALID_VALUE)?;
         if rows.bytes() == 0 {
             return Ok(());
         }
-        let (_, cu) = self.issue(machine, stream)?;
-        let driver = machine.driver;
-        if is_gapless(rows) {
-            let count = (rows.bytes() / size) as usize;
-            return match element {
-                1 => call!(driver, cuMemsetD8Async(address, value as u8, count, cu)),
-                2 => call!(driver, cuMemsetD16Async(address, value as u16, count, cu)),
-                _ => call!(driver, cuMemsetD32Async(address, value, count, cu)),
-            };
-        }
-        let width = (extent.width / size) as usize;
-        // One row in each slice is a plane by itself.
-        let (height, depth, row) = match extent.height {
-            1 => (extent.depth, 1, rows.pitch().slice),
-            height => (height, extent.depth, rows.pitch().row),
+        self.issue_at(machine, stream, owner, |cu| {
+            set(machine, cu, (address, rows), value, element, extent)
+        })
+    }
+}
+
+/// Fills a box at an address that the driver knows with elements of 1, 2 or 4 bytes.
+fn set(
+    machine: &Machine,
+    cu: CUstream,
+    (address, rows): (u64, Rows),
+    value: u32,
+    element: u8,
+    extent: Extent,
+) -> Result<(), Status> {
+    let driver = machine.driver;
+    let size = u64::from(element);
+    if is_gapless(rows) {
+        let count = (rows.bytes() / size) as usize;
+        return match element {
+            1 => call!(driver, cuMemsetD8Async(address, value as u8, count, cu)),
+            2 => call!(driver, cuMemsetD16Async(address, value as u16, count, cu)),
+            _ => call!(driver, cuMemsetD32Async(address, value, count, cu)),
         };
-        let (row, height) = (row as usize, height as usize);
-        for slice in 0..depth {
-            let at = address + slice * rows.pitch().slice;
-            match element {
-                1 => {
-                    let value = value as u8;
-                    call!(driver, cuMemsetD2D8Async(at, row, value, width, height, cu))?;
-                }
-                2 => {
-                    let value = value as u16;
-                    call!(
-                        driver,
-                        cuMemsetD2D16Async(at, row, value, width, height, cu)
-                    )?;
-                }
-                _ => call!(
-                    driver,
-                    cuMemsetD2D32Async(at, row, value, width, height, cu)
-                )?,
+    }
+    let width = (extent.width / size) as usize;
+    // One row in each slice is a plane by itself.
+    let (height, depth, row) = match extent.height {
+        1 => (extent.depth, 1, rows.pitch().slice),
+        height => (height, extent.depth, rows.pitch().row),
+    };
+    let (row, height) = (row as usize, height as usize);
+    for slice in 0..depth {
+        let at = address + slice * rows.pitch().slice;
+        match element {
+            1 => {
+                let value = value as u8;
+                call!(driver, cuMemsetD2D8Async(at, row, value, width, height, cu))?;
             }
+            2 => {
+                let value = value as u16;
+                call!(
+                    driver,
+                    cuMemsetD2D16Async(at, row, value, width, height, cu)
+                )?;
+            }
+            _ => call!(
+                driver,
+                cuMemsetD2D32Async(at, row, value, width, height, cu)
+            )?,
         }
-        Ok(())
+    }
+    Ok(())
+}
+
+/// Memory of this process that all GPUs know, or that the driver reads and writes for them.
+fn pinned_side(address: u64, rows: Rows) -> Side {
+    Side {
+        end: End::Memory(address, rows),
+        owner: None,
     }
 }
 
@@ -227,53 +259,118 @@ fn contiguous(memory: &Scattered, offset: u64, len: u64) -> Option<u64> {
     Some(memory.contiguous(offset, len)? as u64)
 }
 
-/// Copies a box between addresses that the driver knows.
-fn transfer(
+impl End {
+    /// The address of memory without gaps.
+    pub(super) fn gapless(self) -> Option<u64> {
+        match self {
+            End::Memory(address, rows) if is_gapless(rows) => Some(address),
+            _ => None,
+        }
+    }
+
+    /// Whether slices are so many rows apart, as which the driver counts them.
+    fn has_whole_slices(self) -> bool {
+        match self {
+            End::Memory(_, rows) => rows.pitch().slice.is_multiple_of(rows.pitch().row.max(1)),
+            End::Array(_) => true,
+        }
+    }
+
+    /// How the driver is told of the slices from this one on.
+    fn part(self, slice: u64, height: Option<u64>) -> Part {
+        match self {
+            End::Memory(address, rows) => {
+                let Pitch { row, slice: plane } = rows.pitch();
+                Part {
+                    kind: MemoryType::CU_MEMORYTYPE_UNIFIED,
+                    address: address + slice * plane,
+                    pitch: row as usize,
+                    height: height.unwrap_or(plane / row.max(1)) as usize,
+                    ..Part::default()
+                }
+            }
+            End::Array(Corner { array, x, y, z }) => Part {
+                kind: MemoryType::CU_MEMORYTYPE_ARRAY,
+                array,
+                x,
+                y,
+                z: z + slice as usize,
+                ..Part::default()
+            },
+        }
+    }
+}
+
+/// One end as `CUDA_MEMCPY3D` names it.
+struct Part {
+    kind: MemoryType,
+    address: u64,
+    pitch: usize,
+    /// Rows of a slice.
+    height: usize,
+    array: u64,
+    x: usize,
+    y: usize,
+    z: usize,
+}
+
+impl Default for Part {
+    fn default() -> Self {
+        Part {
+            kind: MemoryType::CU_MEMORYTYPE_UNIFIED,
+            address: 0,
+            pitch: 0,
+            height: 0,
+            array: 0,
+            x: 0,
+            y: 0,
+            z: 0,
+        }
+    }
+}
+
+/// Copies a box between ends that the driver knows.
+pub(super) fn transfer(
     machine: &Machine,
     stream: CUstream,
-    (to, to_rows): (u64, Rows),
-    (from, from_rows): (u64, Rows),
+    to: End,
+    from: End,
     extent: Extent,
 ) -> Result<(), Status> {
-    if is_gapless(to_rows) && is_gapless(from_rows) {
-        let bytes = to_rows.bytes() as usize;
+    if let (Some(to), Some(from)) = (to.gapless(), from.gapless()) {
+        let bytes = (extent.width * extent.height * extent.depth) as usize;
         return call!(machine.driver, cuMemcpyAsync(to, from, bytes, stream));
     }
-    // The driver counts slices in rows.
-    let whole = |rows: Rows| rows.pitch().slice.is_multiple_of(rows.pitch().row.max(1));
-    let slices = match extent.depth > 1 && !(whole(to_rows) && whole(from_rows)) {
+    let slices = match extent.depth > 1 && !(to.has_whole_slices() && from.has_whole_slices()) {
         true => extent.depth,
         false => 1,
     };
+    let height = (slices > 1 || extent.depth <= 1).then_some(extent.height);
     for slice in 0..slices {
-        let at = |base: u64, rows: Rows| base + slice * rows.pitch().slice;
-        let height = |rows: Rows| match slices == 1 && extent.depth > 1 {
-            true => (rows.pitch().slice / rows.pitch().row.max(1)) as usize,
-            false => extent.height as usize,
-        };
+        let (to, from) = (to.part(slice, height), from.part(slice, height));
         let copy = CUDA_MEMCPY3D {
-            srcXInBytes: 0,
-            srcY: 0,
-            srcZ: 0,
+            srcXInBytes: from.x,
+            srcY: from.y,
+            srcZ: from.z,
             srcLOD: 0,
-            srcMemoryType: MemoryType::CU_MEMORYTYPE_UNIFIED,
+            srcMemoryType: from.kind,
             srcHost: std::ptr::null(),
-            srcDevice: at(from, from_rows) as CUdeviceptr,
-            srcArray: std::ptr::null_mut(),
+            srcDevice: from.address as CUdeviceptr,
+            srcArray: from.array as CUarray,
             reserved0: std::ptr::null_mut(),
-            srcPitch: from_rows.pitch().row as usize,
-            srcHeight: height(from_rows),
-            dstXInBytes: 0,
-            dstY: 0,
-            dstZ: 0,
+            srcPitch: from.pitch,
+            srcHeight: from.height,
+            dstXInBytes: to.x,
+            dstY: to.y,
+            dstZ: to.z,
             dstLOD: 0,
-            dstMemoryType: MemoryType::CU_MEMORYTYPE_UNIFIED,
+            dstMemoryType: to.kind,
             dstHost: std::ptr::null_mut(),
-            dstDevice: at(to, to_rows) as CUdeviceptr,
-            dstArray: std::ptr::null_mut(),
+            dstDevice: to.address as CUdeviceptr,
+            dstArray: to.array as CUarray,
             reserved1: std::ptr::null_mut(),
-            dstPitch: to_rows.pitch().row as usize,
-            dstHeight: height(to_rows),
+            dstPitch: to.pitch,
+            dstHeight: to.height,
             WidthInBytes: extent.width as usize,
             Height: extent.height as usize,
             Depth: (extent.depth / slices) as usize,

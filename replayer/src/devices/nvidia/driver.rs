@@ -8,18 +8,83 @@ use std::ffi::{c_char, c_void};
 use std::path::PathBuf;
 use std::sync::OnceLock;
 
+use cudarc::driver::sys;
 pub(super) use cudarc::driver::sys::{
-    CUDA_MEMCPY3D, CUcontext, CUdeviceptr, CUevent, CUfunction, CUmemAccess_flags_enum as Access,
-    CUmemAccessDesc, CUmemAllocationHandleType_enum as HandleType, CUmemAllocationProp,
+    CUDA_MEMCPY3D, CUarray, CUcontext, CUdeviceptr, CUevent, CUfunction,
+    CUmemAccess_flags_enum as Access, CUmemAccessDesc,
+    CUmemAllocationHandleType_enum as HandleType, CUmemAllocationProp,
     CUmemAllocationType_enum as AllocationType, CUmemLocation,
-    CUmemLocationType_enum as LocationType, CUmemorytype_enum as MemoryType, CUmodule, CUstream,
-    CUuuid,
+    CUmemLocationType_enum as LocationType, CUmemorytype_enum as MemoryType, CUmipmappedArray,
+    CUmodule, CUstream, CUuuid,
 };
 use vcuda_protocol::Status;
 
 /// A `CUresult`, by number: a driver may give codes that no list here knows.
 pub(super) type Code = u32;
 pub(super) type HostFn = unsafe extern "C" fn(*mut c_void);
+
+// What arrays, textures and surfaces are described by. cudarc's types hold enums, of which a guest's
+// numbers need not be values.
+
+/// `CUDA_ARRAY3D_DESCRIPTOR`
+#[repr(C)]
+pub(super) struct ArrayDescriptor {
+    pub(super) size: [usize; 3],
+    /// `CUarray_format`
+    pub(super) format: u32,
+    pub(super) channels: u32,
+    pub(super) flags: u32,
+}
+
+/// `CUDA_RESOURCE_DESC`
+#[repr(C)]
+#[derive(Default)]
+pub(super) struct ResourceDesc {
+    /// `CUresourcetype`
+    pub(super) kind: u32,
+    /// An array, or the address of memory.
+    pub(super) handle: u64,
+    /// Of memory: its texels, and bytes; or width, height and pitch.
+    pub(super) format: u32,
+    pub(super) channels: u32,
+    pub(super) sizes: [usize; 3],
+    pub(super) reserved: [u64; 11],
+    pub(super) flags: u32,
+}
+
+/// `CUDA_TEXTURE_DESC`
+#[repr(C)]
+pub(super) struct TextureDesc {
+    pub(super) address_modes: [u32; 3],
+    pub(super) filter: u32,
+    pub(super) flags: u32,
+    pub(super) max_anisotropy: u32,
+    pub(super) level_filter: u32,
+    pub(super) level_bias: f32,
+    pub(super) level_clamp: [f32; 2],
+    pub(super) border: [f32; 4],
+    pub(super) reserved: [u32; 12],
+}
+
+/// `CUDA_RESOURCE_VIEW_DESC`
+#[repr(C)]
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct ViewDesc {
+    /// `CUresourceViewFormat`
+    pub(super) format: u32,
+    pub(super) size: [usize; 3],
+    /// The first and the last.
+    pub(super) levels: [u32; 2],
+    pub(super) layers: [u32; 2],
+    pub(super) reserved: [u32; 16],
+}
+
+const _: () = {
+    assert!(size_of::<ArrayDescriptor>() == size_of::<sys::CUDA_ARRAY3D_DESCRIPTOR>());
+    assert!(size_of::<ResourceDesc>() == size_of::<sys::CUDA_RESOURCE_DESC>());
+    assert!(size_of::<TextureDesc>() == size_of::<sys::CUDA_TEXTURE_DESC>());
+    assert!(size_of::<ViewDesc>() == size_of::<sys::CUDA_RESOURCE_VIEW_DESC>());
+};
 
 /// Names a driver other than the system's, by the path of its library.
 pub const DRIVER_VARIABLE: &str = "VCUDA_CUDA_DRIVER";
@@ -101,6 +166,11 @@ functions! {
     cuCtxSetCurrent(CUcontext);
     cuCtxSynchronize();
     cuCtxSetLimit(u32, usize);
+    cuCtxGetStreamPriorityRange(*mut i32, *mut i32);
+    cuCtxEnablePeerAccess(CUcontext, u32);
+    cuCtxDisablePeerAccess(CUcontext);
+    cuDeviceCanAccessPeer(*mut i32, i32, i32);
+    cuDeviceGetP2PAttribute(*mut i32, i32, i32, i32);
     cuMemGetInfo_v2(*mut usize, *mut usize);
     cuMemAddressReserve(*mut CUdeviceptr, usize, usize, CUdeviceptr, u64);
     cuMemGetAllocationGranularity(*mut usize, *const CUmemAllocationProp, u32);
@@ -113,7 +183,17 @@ functions! {
     cuMemHostUnregister(*mut c_void);
     cuMemcpyAsync(CUdeviceptr, CUdeviceptr, usize, CUstream);
     cuMemcpyHtoDAsync_v2(CUdeviceptr, *const c_void, usize, CUstream);
+    cuMemcpyPeerAsync(CUdeviceptr, CUcontext, CUdeviceptr, CUcontext, usize, CUstream);
     cuMemcpy3DAsync_v2(*const CUDA_MEMCPY3D, CUstream);
+    cuArray3DCreate_v2(*mut CUarray, *const ArrayDescriptor);
+    cuArrayDestroy(CUarray);
+    cuMipmappedArrayCreate(*mut CUmipmappedArray, *const ArrayDescriptor, u32);
+    cuMipmappedArrayGetLevel(*mut CUarray, CUmipmappedArray, u32);
+    cuMipmappedArrayDestroy(CUmipmappedArray);
+    cuTexObjectCreate(*mut u64, *const ResourceDesc, *const TextureDesc, *const ViewDesc);
+    cuTexObjectDestroy(u64);
+    cuSurfObjectCreate(*mut u64, *const ResourceDesc);
+    cuSurfObjectDestroy(u64);
     cuMemsetD8Async(CUdeviceptr, u8, usize, CUstream);
     cuMemsetD16Async(CUdeviceptr, u16, usize, CUstream);
     cuMemsetD32Async(CUdeviceptr, u32, usize, CUstream);

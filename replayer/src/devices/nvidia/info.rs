@@ -46,12 +46,6 @@ const NOT_OFFERED: [u32; 26] = [
     132, // multicast
 ];
 
-/// The sizes of textures and surfaces (`CU_DEVICE_ATTRIBUTE_MAXIMUM_TEXTURE1D_WIDTH` and following):
-/// the driver names its objects itself, where the client should.
-fn is_texture(number: u32) -> bool {
-    matches!(number, 21..=29 | 42..=49 | 52..=74 | 77)
-}
-
 /// Bytes of a GPU's memory.
 pub(super) fn total_memory(driver: &Driver, device: i32) -> Result<u64, Status> {
     let mut total = 0;
@@ -88,7 +82,7 @@ pub(super) fn device_info(
 
 fn attributes(driver: &Driver, device: i32) -> Vec<(u32, i32)> {
     let known = (1..=LAST_ATTRIBUTE).filter_map(|number| {
-        if NOT_OFFERED.contains(&number) || is_texture(number) {
+        if NOT_OFFERED.contains(&number) {
             return Some((number, 0));
         }
         let mut value = 0;

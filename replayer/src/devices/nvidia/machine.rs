@@ -4,19 +4,22 @@
 
 use std::cell::Cell;
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::{Duration, Instant};
 
-use parking_lot::{Condvar, Mutex, ReentrantMutex};
+use parking_lot::{Mutex, ReentrantMutex};
 use vcuda_protocol::{DeviceInfo, Status};
 
+use super::arrays::Arrays;
 use super::driver::{CUcontext, CUstream, Driver, call};
 use super::host::Host;
 use super::memory::Memory;
 use super::modules::Modules;
 use super::printed::Printed;
 use super::streams::{EventWait, Fences, Recorded, Streams, Words};
+use super::textures::Objects;
+use super::watcher::Watcher;
 use crate::devices::{Completion, Faults, StreamHandle};
 use crate::status;
 use crate::window::Window;
@@ -62,7 +65,7 @@ impl Gpu {
         }
     }
 
-    fn has_context(&self) -> bool {
+    pub(super) fn has_context(&self) -> bool {
         self.generation.load(Ordering::Acquire) != 0
     }
 }
@@ -83,10 +86,7 @@ pub(super) struct Machine {
     /// Pinned memory of our own, which stays as long as the process.
     own: Mutex<Vec<(u64, usize)>>,
     this: Weak<Machine>,
-    /// Somebody calls `poll`. Otherwise a thread of our own looks.
-    polled: AtomicBool,
-    watched: Condvar,
-    watcher: OnceLock<()>,
+    pub(super) watcher: Watcher,
 }
 
 /// The state as of the last command issued, and what waits.
@@ -118,6 +118,8 @@ struct Functions {
 pub(super) struct DeviceState {
     pub(super) legacy: Option<StreamHandle>,
     pub(super) memory: Memory,
+    pub(super) arrays: Arrays,
+    pub(super) objects: Objects,
     /// The error after which nothing runs any more.
     pub(super) error: Option<Status>,
     /// A loaded module may print.
@@ -139,6 +141,8 @@ impl Machine {
         let devices = memories.into_iter().map(|memory| DeviceState {
             legacy: None,
             memory,
+            arrays: Arrays::default(),
+            objects: Objects::default(),
             error: None,
             prints: false,
         });
@@ -165,10 +169,12 @@ impl Machine {
             running: ReentrantMutex::default(),
             own: Mutex::default(),
             this: this.clone(),
-            polled: AtomicBool::new(false),
-            watched: Condvar::new(),
-            watcher: OnceLock::new(),
+            watcher: Watcher::default(),
         })
+    }
+
+    pub(super) fn weak(&self) -> Weak<Machine> {
+        self.this.clone()
     }
 
     pub(super) fn this(&self) -> Arc<Machine> {
@@ -183,11 +189,15 @@ impl Machine {
             generation = self.make_context(gpu)?;
         }
         if CURRENT.get() != generation {
-            let context = gpu.context.load(Ordering::Acquire) as CUcontext;
-            call!(self.driver, cuCtxSetCurrent(context))?;
+            call!(self.driver, cuCtxSetCurrent(self.context(device)))?;
             CURRENT.set(generation);
         }
         Ok(())
+    }
+
+    /// A GPU's context, which has been entered before.
+    pub(super) fn context(&self, device: usize) -> CUcontext {
+        self.gpus[device].context.load(Ordering::Acquire) as CUcontext
     }
 
     fn make_context(&self, gpu: &Gpu) -> Result<u64, Status> {
@@ -284,11 +294,11 @@ impl Machine {
     /// Looks what has finished. `Some`: something is still waited for, and it should be looked again
     /// after that time.
     pub(super) fn poll(&self) -> Option<Duration> {
-        self.polled.store(true, Ordering::Relaxed);
+        self.watcher.is_polled();
         self.look()
     }
 
-    fn look(&self) -> Option<Duration> {
+    pub(super) fn look(&self) -> Option<Duration> {
         let mut jobs = Jobs::new();
         let _in_order = self.running.lock();
         let mut state = self.state.lock();
@@ -332,32 +342,6 @@ impl Machine {
                 job(outcome);
             }
         }
-    }
-
-    /// Where nobody polls, a thread does.
-    pub(super) fn wake_watcher(&self) {
-        if self.polled.load(Ordering::Relaxed) {
-            return;
-        }
-        self.watcher.get_or_init(|| {
-            let machine = self.this.clone();
-            let watch = move || {
-                while let Some(machine) = machine.upgrade() {
-                    match machine.look() {
-                        Some(Duration::ZERO) => std::thread::yield_now(),
-                        Some(pause) => std::thread::sleep(pause),
-                        None => {
-                            let mut state = machine.state.lock();
-                            machine.watched.wait_for(&mut state, EAGER * 100);
-                        }
-                    }
-                }
-            };
-            let named = std::thread::Builder::new().name("vcuda-watcher".into());
-            // Without it nothing would ever finish.
-            named.spawn(watch).expect("a thread can be started");
-        });
-        self.watched.notify_one();
     }
 
     /// Has the driver write what kernels printed. `stream` is idle.
@@ -408,23 +392,30 @@ unsafe extern "C" fn called(data: *mut std::ffi::c_void) {
 }
 
 impl State {
-    /// A device has an error that stays.
-    fn fail(&mut self, machine: &Machine, device: usize, status: Status, jobs: &mut Jobs) {
+    /// A device has an error that stays. The driver lets the process use no GPU any more then.
+    pub(super) fn fail(
+        &mut self,
+        machine: &Machine,
+        device: usize,
+        status: Status,
+        jobs: &mut Jobs,
+    ) {
         if self.devices[device].error.is_none() {
-            self.devices[device].error = Some(status);
             // The driver writes what assertions say when something waits.
             if machine.enter(device).is_ok() {
                 let _ = call!(machine.driver, cuCtxSynchronize());
                 machine.printed.flush();
             }
-            if let Some(tag) = self.first_unfinished_launch(device)
-                && let Some(faults) = machine.gpus[device].faults.get().cloned()
-            {
-                let tell: Completion = Box::new(move |_| faults.fault(tag, status));
-                jobs.push((tell, Ok(())));
+            let tag = self.first_unfinished_launch(device);
+            for (gpu, state) in machine.gpus.iter().zip(&mut self.devices) {
+                state.error.get_or_insert(status);
+                if let (Some(tag), Some(faults)) = (tag, gpu.faults.get().cloned()) {
+                    let tell: Completion = Box::new(move |_| faults.fault(tag, status));
+                    jobs.push((tell, Ok(())));
+                }
             }
         }
-        self.end_waits(machine, Some(device), status, jobs);
+        self.end_waits(machine, None, status, jobs);
     }
 
     /// Nothing is waited for any more, on a device or on all.

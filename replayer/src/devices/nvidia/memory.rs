@@ -60,6 +60,8 @@ pub(super) struct Memory {
     leaving: Vec<Leaving>,
     mapped: u64,
     allocated: u64,
+    /// Other GPUs that it is mapped for.
+    readers: Vec<usize>,
     /// Variables of modules that were asked for.
     pub(super) globals: BTreeMap<u64, u64>,
 }
@@ -79,6 +81,14 @@ fn location(device: i32) -> CUmemLocation {
     CUmemLocation {
         type_: LocationType::CU_MEM_LOCATION_TYPE_DEVICE,
         id: device,
+    }
+}
+
+/// Leave for a GPU to use mapped memory.
+fn access(device: i32) -> CUmemAccessDesc {
+    CUmemAccessDesc {
+        location: location(device),
+        flags: Access::CU_MEM_ACCESS_FLAGS_PROT_READWRITE,
     }
 }
 
@@ -120,6 +130,7 @@ impl Memory {
             leaving: Vec::new(),
             mapped: 0,
             allocated: 0,
+            readers: Vec::new(),
             globals: BTreeMap::new(),
         })
     }
@@ -186,12 +197,20 @@ impl Memory {
             driver,
             cuMemCreate(&mut handle, bytes, &properties(self.device), 0)
         )?;
-        let access = CUmemAccessDesc {
-            location: location(self.device),
-            flags: Access::CU_MEM_ACCESS_FLAGS_PROT_READWRITE,
-        };
+        let readers = self
+            .readers
+            .iter()
+            .map(|&reader| machine.gpus[reader].device);
+        let access: Vec<_> = std::iter::once(self.device)
+            .chain(readers)
+            .map(access)
+            .collect();
         let mapped = call!(driver, cuMemMap(from, bytes, 0, handle, 0)).and_then(|()| {
-            call!(driver, cuMemSetAccess(from, bytes, &access, 1)).inspect_err(|_| {
+            call!(
+                driver,
+                cuMemSetAccess(from, bytes, access.as_ptr(), access.len())
+            )
+            .inspect_err(|_| {
                 let _ = call!(driver, cuMemUnmap(from, bytes));
             })
         });
@@ -205,8 +224,24 @@ impl Memory {
         Ok(from + len)
     }
 
+    /// Maps it for another GPU too, now and in future.
+    pub(super) fn share(&mut self, machine: &Machine, reader: usize) -> Result<(), Status> {
+        if self.readers.contains(&reader) {
+            return Ok(());
+        }
+        let access = access(machine.gpus[reader].device);
+        for (&at, slab) in &self.slabs {
+            call!(
+                machine.driver,
+                cuMemSetAccess(at, slab.len as usize, &access, 1)
+            )?;
+        }
+        self.readers.push(reader);
+        Ok(())
+    }
+
     /// Gives back slabs that nothing is in, and that no work uses any more.
-    fn give_back(&mut self, machine: &Machine) {
+    pub(super) fn give_back(&mut self, machine: &Machine) {
         self.see_off(machine);
         let leaving = &self.leaving;
         let is_left = |at: u64, len: u64| {
@@ -240,6 +275,7 @@ impl Memory {
         }
         self.allocations = Allocations::default();
         self.leaving.clear();
+        self.readers.clear();
         self.globals.clear();
         self.mapped = 0;
         self.allocated = 0;
@@ -285,7 +321,13 @@ impl State {
         if !fits || !memory.allocations.insert(address, size) {
             return Err(status::INVALID_VALUE);
         }
-        if let Err(status) = memory.back(machine, address, size) {
+        let mut backed = memory.back(machine, address, size);
+        if backed == Err(status::OUT_OF_MEMORY) && self.bury_arrays(machine, device) {
+            let memory = &mut self.devices[device].memory;
+            backed = memory.back(machine, address, size);
+        }
+        let memory = &mut self.devices[device].memory;
+        if let Err(status) = backed {
             memory.allocations.remove(address);
             return Err(status);
         }

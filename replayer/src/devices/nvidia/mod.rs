@@ -5,12 +5,15 @@
 //! is none. Its calls are made by the session's thread, in the session's order; none of them waits
 //! for the GPU. Work that has finished is found by looking ([`Device::poll`]).
 //!
-//! * [`streams`]: streams, events, gates, and what waits for them;
+//! * [`streams`]: streams, events, gates, and what waits for them; [`watcher`]: who looks;
 //! * [`memory`]: device memory at the client's addresses;
 //! * [`host`]: pinned memory;
+//! * [`arrays`], [`textures`]: arrays by the client's addresses, and the objects made of them;
 //! * [`copy`], [`modules`]: what the driver does by itself, with its arguments checked;
+//! * [`peers`]: several GPUs;
 //! * [`managed`]: `__managed__` variables.
 
+mod arrays;
 mod copy;
 mod driver;
 mod host;
@@ -20,24 +23,30 @@ mod machine;
 mod managed;
 mod memory;
 mod modules;
+mod peers;
 mod printed;
 mod streams;
+mod textures;
+mod watcher;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use vcuda_protocol::layout::MAX_DEVICES;
 use vcuda_protocol::{
-    DeviceInfo, Extent, FunctionInfo, GlobalInfo, MemoryInfo, ModuleInfo, Pitch, Status, Texture,
+    Array, DeviceInfo, Extent, FunctionInfo, GlobalInfo, MemoryInfo, ModuleInfo, Pitch, Status,
+    Texture,
 };
 
 use super::*;
 use crate::status;
 use crate::window::Window;
+use arrays::Arrays;
 use driver::call;
 pub use driver::{DRIVER_VARIABLE, DriverError};
 use machine::{Gpu, Machine};
 use memory::Memory;
+use textures::Objects;
 
 /// Why there are no NVIDIA devices.
 #[derive(Debug, thiserror::Error)]
@@ -214,6 +223,7 @@ impl Device for NvidiaDevice {
     fn memory_info(&self) -> MemoryInfo {
         let info = self.with(|state, _| {
             self.machine.enter(self.index)?;
+            state.bury_arrays(&self.machine, self.index);
             state.devices[self.index].memory.info(&self.machine)
         });
         info.unwrap_or(MemoryInfo {
@@ -289,6 +299,26 @@ impl Device for NvidiaDevice {
 
     fn wait_for_gate(&self, stream: StreamHandle, gate: Gate) -> Result<(), Status> {
         self.with(|state, _| state.wait_for_gate(&self.machine, stream, gate))
+    }
+
+    fn peer_attribute(&self, peer: usize, attribute: u32) -> Result<u32, Status> {
+        self.machine.peer_attribute(self.index, peer, attribute)
+    }
+
+    fn peer_access(&self, peer: usize, enabled: bool) -> Result<(), Status> {
+        self.with(|state, _| state.peer_access(&self.machine, self.index, peer, enabled))
+    }
+
+    fn stream_priorities(&self) -> Result<u32, Status> {
+        self.with(|_, _| {
+            self.machine.enter(self.index)?;
+            let (mut least, mut greatest) = (0, 0);
+            call!(
+                self.machine.driver,
+                cuCtxGetStreamPriorityRange(&mut least, &mut greatest)
+            )?;
+            Ok(least.saturating_sub(greatest).max(0) as u32 + 1)
+        })
     }
 
     fn legacy_stream(&self) -> StreamHandle {
@@ -401,13 +431,22 @@ impl Device for NvidiaDevice {
         self.with(|state, _| state.launch(&self.machine, stream, request, tag))
     }
 
-    /// The driver names its objects itself, and kernels are given those names.
-    fn texture_create(&self, _object: u64, _texture: &Texture) -> Result<(), Status> {
-        Err(status::NOT_SUPPORTED)
+    fn array_create(&self, array: &Array, _tag: u64) -> Result<(), Status> {
+        self.with(|state, _| state.create_array(&self.machine, self.index, array))
     }
 
-    fn texture_destroy(&self, _object: u64) -> Result<(), Status> {
-        Err(status::INVALID_HANDLE)
+    fn array_destroy(&self, address: u64, done: Completion) -> Result<(), Status> {
+        self.waits(done, |state, jobs, done| {
+            state.destroy_array(&self.machine, self.index, address, done, jobs)
+        })
+    }
+
+    fn texture_create(&self, object: u64, texture: &Texture) -> Result<u64, Status> {
+        self.with(|state, _| state.create_object(&self.machine, self.index, object, texture))
+    }
+
+    fn texture_destroy(&self, object: u64) -> Result<(), Status> {
+        self.with(|state, _| state.destroy_object(&self.machine, self.index, object))
     }
 
     fn kernel_heap(&self, size: u64) -> Result<(), Status> {
@@ -431,26 +470,42 @@ impl machine::State {
         legacy.ok_or(status::INVALID_HANDLE)
     }
 
-    /// Destroys a GPU's context with all that was in it. What is issued next makes another, if the
-    /// driver lets it: after an error that stays, it does not.
+    /// Destroys a GPU's context with all that was in it. What is issued next makes another, except
+    /// after an error that stays.
     fn reset(&mut self, machine: &Machine, device: usize, jobs: &mut machine::Jobs) {
         // Work that waits for a function of the program would never end.
         let gates = self.open_gates();
         let waits_for_program = gates.iter().any(|gate| !gate.is_open());
-        if machine.enter(device).is_ok() && !waits_for_program {
-            let _ = call!(machine.driver, cuCtxSynchronize());
+        if !waits_for_program {
+            // Others too, because memory of the host that they use is pinned by this context.
+            for index in 0..machine.gpus.len() {
+                if machine.gpus[index].has_context()
+                    && machine.enter(index).is_ok()
+                    && let Err(status) = call!(machine.driver, cuCtxSynchronize())
+                    && status::is_sticky(status)
+                {
+                    self.fail(machine, index, status, jobs);
+                }
+            }
             machine.printed.flush();
         }
         self.look(machine, jobs);
         self.end_waits(machine, Some(device), status::DEINITIALIZED, jobs);
-        self.forget_streams(device);
+        self.forget_streams(machine, device);
         self.forget_modules(device);
         // What cannot be destroyed is not used any more.
         let _ = machine.destroy_context(device);
         self.devices[device].memory.clear(machine);
-        self.devices[device].error = None;
-        if machine.enter_any().is_ok() {
-            self.pin_again(machine);
+        self.devices[device].arrays = Arrays::default();
+        self.devices[device].objects = Objects::default();
+        match self.devices[device].error {
+            None => {
+                if machine.enter_any().is_ok() {
+                    self.pin_again(machine);
+                }
+            }
+            // After an error that stays, the driver makes no context for this process.
+            Some(_) => self.devices[device].error = Some(status::DEVICES_UNAVAILABLE),
         }
     }
 }
