@@ -266,7 +266,6 @@ impl Program {
             max_threads: max_threads.min(1024),
             required_block: bounds.required_threads,
             registers: lowered.registers,
-            version: module.version,
             target: module.target,
             sources: self.sources.clone(),
             checks: self.checks,
