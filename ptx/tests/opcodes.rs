@@ -132,6 +132,19 @@ fn carry_chains() {
             "mov.b32 %r10, 0; sub.cc.u32 %r14, %r11, %r12; subc.u32 %r10, %r13, 0;",
             &[([0, 1, 5], 4), ([1, 1, 5], 5)],
         ),
+        // The flag after a subtraction is the carry of adding the complement, as nvcc's 128-bit division takes it.
+        (
+            "mov.b32 %r10, 0; sub.cc.u32 %r14, %r11, %r12; addc.u32 %r10, %r13, 0;",
+            &[([0, 1, 5], 5), ([1, 1, 5], 6)],
+        ),
+        (
+            "add.cc.u32 %r14, %r11, %r12; subc.cc.u32 %r10, %r13, 0; addc.u32 %r10, %r10, 0;",
+            &[([0xffff_ffff, 1, 5], 6), ([1, 1, 5], 5), ([1, 1, 0], 0xffff_ffff)],
+        ),
+        (
+            "mov.b64 %rd10, 0; sub.cc.u64 %rd14, %rd11, %rd12; subc.u64 %rd10, %rd13, 0;",
+            &[([0, 1, 5], 4), ([1, 1, 5], 5)],
+        ),
         (
             "mov.b64 %rd10, 0; add.cc.u64 %rd14, %rd11, %rd12; addc.cc.u64 %rd15, %rd13, %rd11; addc.u64 %rd10, 0, 0;",
             &[([M, 1, 0], 1), ([1, 1, 0], 0)],
