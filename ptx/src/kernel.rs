@@ -23,6 +23,8 @@ pub struct Kernel {
     pub(crate) params: Vec<Param>,
     pub(crate) param_bytes: u32,
     pub(crate) static_shared: u32,
+    /// Bytes that every block has besides.
+    pub(crate) reserved_shared: u32,
     pub(crate) uses_dynamic_shared: bool,
     pub(crate) max_threads: u32,
     pub(crate) required_block: Option<[u32; 3]>,

@@ -139,7 +139,11 @@ fn carry_chains() {
         ),
         (
             "add.cc.u32 %r14, %r11, %r12; subc.cc.u32 %r10, %r13, 0; addc.u32 %r10, %r10, 0;",
-            &[([0xffff_ffff, 1, 5], 6), ([1, 1, 5], 5), ([1, 1, 0], 0xffff_ffff)],
+            &[
+                ([0xffff_ffff, 1, 5], 6),
+                ([1, 1, 5], 5),
+                ([1, 1, 0], 0xffff_ffff),
+            ],
         ),
         (
             "mov.b64 %rd10, 0; sub.cc.u64 %rd14, %rd11, %rd12; subc.u64 %rd10, %rd13, 0;",
