@@ -20,6 +20,7 @@ mod entry;
 mod error;
 mod handles;
 mod host_functions;
+mod images;
 mod in_place;
 mod launch;
 mod launch_attributes;

@@ -16,7 +16,8 @@ fn passes(name: &str, arguments: &[&str]) {
     on_nvidia(run).run().expect_pass(name);
 }
 
-/// Not among them are `managed_variable`, whose machine code only a GPU executes, those that state what the CPU device
+/// Not among them are `managed_variable`, whose machine code only a GPU executes, `separate_compilation`, which a GPU's driver
+/// links, those that state what the CPU device
 /// watches for (`mistakes`, `never_ends`), and those of textures and arrays (`textures`, `surfaces`,
 /// `driver_arrays`, and the last part of `device_limits`).
 macro_rules! programs {

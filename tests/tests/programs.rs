@@ -32,7 +32,7 @@ programs! {
     host_functions host_functions_meet indirect_calls integer_functions invalid_driver_handles invalid_handles
     kernel_parameters lane_locks large_sizes launch_api managed managed_variable mandelbrot many_launches matmul_tiled
     memcpy_2d_3d memset_kinds mistakes nbody never_ends newer_architecture occupancy per_thread_stream pinned_memory
-    reduction_shuffle registered_memory runtime_and_driver seed simd_video special_registers stencil sticky_errors
+    reduction_shuffle registered_memory runtime_and_driver seed separate_compilation simd_video special_registers stencil sticky_errors
     streams_events surfaces symbols tensor_cores textures threads_streams two_modules unsupported_api
     unsupported_instruction vector_add visible_devices
 }
