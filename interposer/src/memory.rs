@@ -14,7 +14,7 @@ use vcuda_protocol::{Command, DeviceInfo, HostMemory, MemoryInfo, Reply, Stream,
 use crate::contexts::{self, Device};
 use crate::in_place::{self, Registered};
 use crate::session::{self, Session, heap::Heap};
-use crate::{Result, error};
+use crate::{Result, error, pools};
 
 /// Alignment of device memory. CUDA promises 256; textures like 512.
 const DEVICE_ALIGN: u64 = 512;
@@ -280,6 +280,7 @@ fn release(address: u64, command: impl FnOnce(&Device) -> Command) -> Result<()>
                 .ok_or(error::INVALID_VALUE)?;
             session.post(&command(device))?;
             heap.free(address);
+            pools::freed(address);
             Ok(())
         }
         Memory::Window {
