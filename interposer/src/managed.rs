@@ -90,7 +90,9 @@ pub(crate) fn attach(stream: u64, address: u64, size: usize, flags: u32) -> Resu
             start,
             len,
             ..
-        } if start == address && (size == 0 || size as u64 == len) && ATTACH.contains(&flags) => Ok(()),
+        } if start == address && (size == 0 || size as u64 == len) && ATTACH.contains(&flags) => {
+            Ok(())
+        }
         _ => Err(error::INVALID_VALUE),
     }
 }

@@ -38,9 +38,8 @@ pub(crate) enum Value {
 /// Whether an attribute is an `int`; the others are 64-bit numbers.
 pub(crate) fn is_int(attribute: u32) -> Result<bool> {
     match attribute {
-        attribute::REUSE_FOLLOW_EVENT_DEPENDENCIES..=attribute::REUSE_ALLOW_INTERNAL_DEPENDENCIES => {
-            Ok(true)
-        }
+        attribute::REUSE_FOLLOW_EVENT_DEPENDENCIES
+            ..=attribute::REUSE_ALLOW_INTERNAL_DEPENDENCIES => Ok(true),
         attribute::RELEASE_THRESHOLD..=attribute::USED_HIGH => Ok(false),
         _ => Err(error::INVALID_VALUE),
     }
@@ -222,7 +221,9 @@ pub(crate) fn set(handle: u64, attribute: u32, value: Value) -> Result<()> {
     let mut pools = POOLS.lock();
     let pool = pools.pool(handle)?;
     match (attribute, value) {
-        (attribute::RELEASE_THRESHOLD, Value::Long(threshold)) => pool.release_threshold = threshold,
+        (attribute::RELEASE_THRESHOLD, Value::Long(threshold)) => {
+            pool.release_threshold = threshold
+        }
         (attribute::RESERVED_HIGH, Value::Long(0)) => pool.reserved_high = pool.used,
         (attribute::USED_HIGH, Value::Long(0)) => pool.used_high = pool.used,
         (number, Value::Int(value)) => {
