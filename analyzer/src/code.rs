@@ -7,8 +7,9 @@ use vcuda_fatbin::{Container, Cubin, Entry, EntryKind, KernelInfo, containers_th
 use crate::elf::ElfFile;
 use crate::report::{Code, CodeEntry, Kernel};
 
-/// Where compilers put fat binaries: finished ones, and those that still had to be linked.
-const SECTIONS: [&str; 2] = [".nv_fatbin", "__nv_relfatbin"];
+/// Where compilers put fat binaries: those of translation units that were linked, and finished ones.
+const UNITS: &str = "__nv_relfatbin";
+const FINISHED: &str = ".nv_fatbin";
 
 /// The linker's bookkeeping entries are smaller than this; only they may turn out to hold no kernel at all.
 const LARGEST_EMPTY: u64 = 2 * 1024;
@@ -27,7 +28,11 @@ struct Listing<'a> {
 pub(crate) fn find(elf: &ElfFile, compute_capability: u32, budget: u64) -> Code {
     let mut code = Code::default();
     let mut listings = Vec::new();
-    for section in SECTIONS.iter().flat_map(|name| elf.sections_named(name)) {
+    let sections = [UNITS, FINISHED]
+        .into_iter()
+        .flat_map(|name| elf.sections_named(name).map(move |section| (name, section)));
+    let mut linkable = false;
+    for (name, section) in sections {
         let mut headers = Headers {
             elf,
             section,
@@ -36,7 +41,15 @@ pub(crate) fn find(elf: &ElfFile, compute_capability: u32, budget: u64) -> Code 
         };
         for container in containers_through(section, |offset| headers.at(offset)) {
             match container {
-                Ok(container) => listings.extend(add(&mut code, &container, compute_capability)),
+                Ok(container) => {
+                    // What was linked is linked again from the units that have PTX, and the others are libraries' (CUDA's
+                    // own, of which programs rarely use anything).
+                    let runs = runnable(&container, compute_capability).is_some();
+                    linkable |= runs && name == UNITS;
+                    if runs || !linkable {
+                        listings.extend(add(&mut code, &container, compute_capability));
+                    }
+                }
                 Err(error) => code
                     .errors
                     .push(format!("A fat binary cannot be read: {error}.")),
@@ -66,6 +79,17 @@ pub(crate) fn find(elf: &ElfFile, compute_capability: u32, budget: u64) -> Code 
     code
 }
 
+/// The PTX of a container that a device can run.
+fn runnable<'c, 'a>(
+    container: &'c Container<'a>,
+    compute_capability: u32,
+) -> Option<&'c Entry<'a>> {
+    container
+        .entries
+        .iter()
+        .find(|entry| entry.kind == EntryKind::Ptx && entry.arch.ptx_runs_on(compute_capability))
+}
+
 /// Adds a container's entries, and gives the one to list its kernels from: PTX that the device can run, other PTX, or a
 /// cubin, in this order.
 fn add<'a>(
@@ -75,9 +99,7 @@ fn add<'a>(
 ) -> Option<Listing<'a>> {
     let is = |kind| move |entry: &&Entry| entry.kind == kind;
     let ptx = container.entries.iter().find(is(EntryKind::Ptx));
-    let runs =
-        |entry: &&Entry| entry.kind == EntryKind::Ptx && entry.arch.ptx_runs_on(compute_capability);
-    let runs = container.entries.iter().find(runs);
+    let runs = runnable(container, compute_capability);
     if container.is_empty() || (ptx.is_none() && holds_no_kernel(container)) {
         return None;
     }

@@ -8,14 +8,18 @@ use crate::{
 #[derive(Debug, Clone)]
 pub struct Image<'a> {
     entries: Vec<Entry<'a>>,
+    /// Where the entries of each container begin.
+    parts: Vec<usize>,
 }
 
 impl<'a> Image<'a> {
     /// Finds out which kind of image `bytes` is, and lists its entries. Payloads are not touched.
     pub fn parse(bytes: &'a [u8]) -> Result<Self, Error> {
+        let mut parts = Vec::new();
         let entries = if u32_at(bytes, 0) == Some(Container::MAGIC) {
             let mut entries = Vec::new();
             for container in containers(bytes) {
+                parts.push(entries.len());
                 entries.append(&mut container?.entries);
             }
             entries
@@ -40,7 +44,10 @@ impl<'a> Image<'a> {
         } else {
             return Err(Error::NotAnImage(first_bytes(bytes)));
         };
-        Ok(Self { entries })
+        if parts.is_empty() {
+            parts.push(0);
+        }
+        Ok(Self { entries, parts })
     }
 
     /// Everything the image holds, in file order.
@@ -52,13 +59,41 @@ impl<'a> Image<'a> {
     /// architecture that runs there. Among equals plain PTX comes before `f` and `a` variants, since it asks for the
     /// fewest special instructions.
     pub fn best_ptx(&self, compute_capability: u32) -> Option<&Entry<'a>> {
-        self.entries
-            .iter()
-            .filter(|entry| {
-                entry.kind == EntryKind::Ptx && entry.arch.ptx_runs_on(compute_capability)
-            })
-            .max_by_key(|entry| (entry.arch.sm, std::cmp::Reverse(entry.arch.variant)))
+        best_ptx(&self.entries, compute_capability)
     }
+
+    /// The PTX that a device of the given compute capability has to link. A program of several translation units
+    /// (`nvcc -rdc=true`) has a container with what was linked when it was built, machine code as a rule, and behind it one
+    /// for each unit. Where the first has PTX for the device, that is all there is to load; otherwise it is the PTX of each of
+    /// the others that has any.
+    pub fn ptx_to_link(&self, compute_capability: u32) -> Vec<&Entry<'a>> {
+        if let Some(whole) = best_ptx(self.whole(), compute_capability) {
+            return vec![whole];
+        }
+        let ends = self
+            .parts
+            .iter()
+            .copied()
+            .skip(1)
+            .chain([self.entries.len()]);
+        (self.parts.iter().zip(ends))
+            .filter_map(|(&start, end)| self.entries.get(start..end))
+            .filter_map(|part| best_ptx(part, compute_capability))
+            .collect()
+    }
+
+    /// The entries of the first container, which is all that a driver looks at unless it has to link.
+    pub fn whole(&self) -> &[Entry<'a>] {
+        let end = self.parts.get(1).copied().unwrap_or(self.entries.len());
+        self.entries.get(..end).unwrap_or_default()
+    }
+}
+
+fn best_ptx<'e, 'a>(entries: &'e [Entry<'a>], compute_capability: u32) -> Option<&'e Entry<'a>> {
+    entries
+        .iter()
+        .filter(|entry| entry.kind == EntryKind::Ptx && entry.arch.ptx_runs_on(compute_capability))
+        .max_by_key(|entry| (entry.arch.sm, std::cmp::Reverse(entry.arch.variant)))
 }
 
 fn first_bytes(bytes: &[u8]) -> String {

@@ -51,6 +51,33 @@ fn ptx_is_returned_without_the_zeros_that_pad_it() {
 }
 
 #[test]
+fn what_was_linked_for_another_device_is_linked_again_from_its_units() {
+    let linked = container(&[EntrySpec::raw(CUBIN, 80, b"\x7fELF")]);
+    let first = container(&[
+        EntrySpec::raw(CUBIN, 80, b"\x7fELF"),
+        EntrySpec::raw(PTX, 80, b"first"),
+    ]);
+    let second = container(&[
+        EntrySpec::raw(PTX, 75, b"older"),
+        EntrySpec::raw(PTX, 80, b"second"),
+    ]);
+    let library = container(&[EntrySpec::raw(PTX, 120, b"newer")]);
+    let texts = |bytes: &[u8]| -> Vec<String> {
+        let image = Image::parse(bytes).unwrap();
+        let payload = |entry: &vcuda_fatbin::Entry| entry.payload().unwrap().into_owned();
+        (image.ptx_to_link(86).into_iter())
+            .map(|entry| String::from_utf8(payload(entry)).unwrap())
+            .collect()
+    };
+    let units = [linked, first.clone(), second.clone(), library].concat();
+    assert_eq!(texts(&units), ["first", "second"]);
+    assert_eq!(Image::parse(&units).unwrap().whole().len(), 1);
+    // With PTX in the first there is nothing to link.
+    assert_eq!(texts(&[first, second].concat()), ["first"]);
+    assert_eq!(texts(&ptx("sm_80", "k")).len(), 1);
+}
+
+#[test]
 fn the_highest_ptx_that_the_device_can_run_is_best() {
     let bytes = container(&[
         EntrySpec::raw(PTX, 75, b"seventy-five"),

@@ -14,7 +14,7 @@ use vcuda_protocol::{Command, DeviceInfo, Reply, Status};
 
 use crate::memory::DeviceMemory;
 use crate::session::{self, Session};
-use crate::{Result, arrays, error, modules, peers, streams, thread};
+use crate::{Result, arrays, error, modules, peers, pools, streams, thread};
 
 /// A device that CUDA_VISIBLE_DEVICES lets the program see.
 pub(crate) struct Device {
@@ -314,6 +314,7 @@ fn clear(device: &Device) -> Result<()> {
     })?;
     device.memory.clear();
     arrays::forget(device);
+    pools::forget(device);
     modules::forget(device);
     streams::forget(device);
     peers::forget(device)

@@ -15,7 +15,7 @@ use crate::contexts::{self, Device};
 use crate::in_place::{self, Registered};
 use crate::session::heap::{FREED, Heap};
 use crate::session::{self, Session};
-use crate::{Result, error, thread};
+use crate::{Result, error, pools, thread};
 
 /// Alignment of device memory. CUDA promises 256; textures like 512.
 const DEVICE_ALIGN: u64 = 512;
@@ -351,6 +351,7 @@ fn release(address: u64, command: impl FnOnce(&Device) -> Command) -> Result<()>
                 .ok_or(error::INVALID_VALUE)?;
             session.post(&command(device))?;
             heap.free(address);
+            pools::freed(address);
             Ok(())
         }
         Memory::Window {

@@ -13,11 +13,11 @@ use std::sync::atomic::{AtomicI32, AtomicU32, Ordering};
 use std::sync::{Arc, LazyLock};
 
 use parking_lot::{Mutex, RwLock};
-use vcuda_fatbin::{Container, Cubin};
 use vcuda_protocol::{Bytes, Command, FunctionInfo, GlobalInfo, Image, ModuleInfo, Reply, Status};
 
 use crate::contexts::{self, Device, unexpected};
 use crate::handles::Spread;
+use crate::images::{Data, FatBinaryWrapper, WRAPPER_MAGIC};
 use crate::{Result, error, libraries, memory, session};
 
 /// Modules are handed to the program 16 apart from here, functions from there.
@@ -249,65 +249,6 @@ pub(crate) fn global(device: &Device, module: Module, name: &str) -> Result<Glob
     }
 }
 
-/// Bytes of an image in this process's memory, from a pointer that CUDA gives without a length:
-/// a fat binary and an ELF file say how long they are, PTX text ends with NUL.
-///
-/// # Safety
-/// `image` points to a fat binary, a cubin or NUL-terminated PTX text.
-pub(crate) unsafe fn image_at(image: *const c_void) -> Result<&'static [u8]> {
-    if image.is_null() {
-        return Err(error::INVALID_VALUE);
-    }
-    let starts_with = |magic: u32| {
-        (magic.to_le_bytes().iter().enumerate()).all(|(offset, byte)| {
-            // SAFETY: no image is shorter than the part of another kind's first bytes that it shares
-            // with it, and one byte: text has its NUL.
-            *byte == unsafe { image.cast::<u8>().add(offset).read_volatile() }
-        })
-    };
-    let header = |len| {
-        // SAFETY: an image that begins as a container or as an ELF file has the header of one.
-        unsafe { std::slice::from_raw_parts(image.cast::<u8>(), len) }
-    };
-    let len = if starts_with(Container::MAGIC) {
-        Container::total_len(header(Container::HEADER_LEN))
-    } else if starts_with(WRAPPER_MAGIC) {
-        // SAFETY: a wrapper as nvcc makes it leads to its fat binary, which is no wrapper again.
-        return unsafe { image_at(image.cast::<FatBinaryWrapper>().read_unaligned().data) };
-    } else if starts_with(ELF_MAGIC) {
-        Cubin::total_len(header(Cubin::HEADER_LEN))
-    } else {
-        // SAFETY: by this function's contract, anything else is NUL-terminated text.
-        Ok(unsafe { CStr::from_ptr(image.cast()) }.count_bytes() + 1)
-    };
-    let len = len.map_err(|_| error::INVALID_IMAGE)?;
-    // SAFETY: by this function's contract the image is as long as it says, and images that a
-    // program passes are not changed while CUDA reads them.
-    Ok(unsafe { std::slice::from_raw_parts(image.cast(), len) })
-}
-
-/// What `__cudaRegisterFatBinary` was given: `__fatBinC_Wrapper_t` of the toolkit's fatbinary.h.
-#[repr(C)]
-#[derive(Clone, Copy)]
-pub(crate) struct FatBinaryWrapper {
-    magic: u32,
-    version: u32,
-    data: *const c_void,
-    filename_or_fatbins: *const c_void,
-}
-
-const WRAPPER_MAGIC: u32 = 0x4662_43b1;
-/// 0x7f and `ELF`.
-const ELF_MAGIC: u32 = u32::from_le_bytes(*b"\x7fELF");
-
-/// Where a fat binary's bytes are.
-enum Data {
-    /// In the program's image, where they stay.
-    Registered(*const c_void),
-    /// A copy, because the program may free its own.
-    Copied(Vec<u8>),
-}
-
 /// A fat binary that loads on each device when something of it is first used there: one that the
 /// program registered, whose address is the handle that the program keeps, or a library's.
 pub(crate) struct FatBinary {
@@ -327,11 +268,6 @@ struct ManagedVariable {
     /// Where the variable is, once it is.
     address: Option<u64>,
 }
-
-// SAFETY: the pointer leads into the program's image, which is not changed.
-unsafe impl Send for Data {}
-// SAFETY: as above.
-unsafe impl Sync for Data {}
 
 #[derive(Clone)]
 struct Registered {
@@ -366,16 +302,17 @@ pub(crate) unsafe fn register_fat_binary(wrapper: *const FatBinaryWrapper) -> *m
         return std::ptr::null_mut();
     }
     // SAFETY: not null, so by this function's contract a wrapper.
-    let wrapper = unsafe { wrapper.read_unaligned() };
-    if wrapper.magic != WRAPPER_MAGIC {
-        vcuda_transport::say!(
-            "a fat binary wrapper begins with {:#010x} instead of {WRAPPER_MAGIC:#010x}; its kernels cannot be launched.",
-            wrapper.magic
-        );
-        return std::ptr::null_mut();
-    }
+    let data = match unsafe { Data::registered(wrapper) } {
+        Ok(data) => data,
+        Err(magic) => {
+            vcuda_transport::say!(
+                "a fat binary wrapper begins with {magic:#010x} instead of {WRAPPER_MAGIC:#010x}; its kernels cannot be launched.",
+            );
+            return std::ptr::null_mut();
+        }
+    };
     let binary: &'static FatBinary = Box::leak(Box::new(FatBinary {
-        data: Data::Registered(wrapper.data),
+        data,
         modules: Mutex::default(),
         managed: Mutex::default(),
     }));
@@ -452,7 +389,7 @@ impl FatBinary {
     /// A library's image.
     pub(crate) fn copied(image: &[u8]) -> Self {
         FatBinary {
-            data: Data::Copied(image.to_vec()),
+            data: Data::copied(image),
             modules: Mutex::default(),
             managed: Mutex::default(),
         }
@@ -473,11 +410,7 @@ impl FatBinary {
         if let Some(&(_, module)) = modules.iter().find(|&&(d, _)| d == device.ordinal) {
             return module;
         }
-        let image = match &self.data {
-            // SAFETY: the data of a registered wrapper is a fat binary.
-            &Data::Registered(data) => unsafe { image_at(data) }?,
-            Data::Copied(image) => image,
-        };
+        let image = &*self.data.bytes()?;
         let managed = self.place_managed(device)?;
         if !managed.is_empty() {
             // Loading gives managed variables their first values, so that all devices have to do

@@ -232,7 +232,8 @@ pub struct FunctionInfo {
     pub const_bytes: u32,
     pub local_bytes: u32,
     pub registers: u32,
-    /// `10 * major + minor` of the PTX version and of the binary version.
+    /// `10 * major + minor` of the virtual architecture (`.target`, what libraries choose their launch shapes by) and of the
+    /// architecture of the code that runs.
     pub ptx_version: u32,
     pub binary_version: u32,
     /// Bytes of dynamic shared memory that a launch may ask for without and with opting in.

@@ -23,11 +23,12 @@ pub struct Kernel {
     pub(crate) params: Vec<Param>,
     pub(crate) param_bytes: u32,
     pub(crate) static_shared: u32,
+    /// Bytes that every block has besides.
+    pub(crate) reserved_shared: u32,
     pub(crate) uses_dynamic_shared: bool,
     pub(crate) max_threads: u32,
     pub(crate) required_block: Option<[u32; 3]>,
     pub(crate) registers: u32,
-    pub(crate) version: (u32, u32),
     pub(crate) target: u32,
     /// Special registers that it reads.
     pub(crate) specials: u32,
@@ -85,11 +86,6 @@ impl Kernel {
     /// The only block shape that it may be launched with, from `.reqntid`.
     pub fn required_block(&self) -> Option<[u32; 3]> {
         self.required_block
-    }
-
-    /// `.version` of its module.
-    pub fn ptx_version(&self) -> (u32, u32) {
-        self.version
     }
 
     /// The number in `.target sm_NN` of its module.

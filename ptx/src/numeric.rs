@@ -396,3 +396,19 @@ pub(crate) fn to_tf32(x: f32, mode: u8) -> u32 {
     };
     bits.wrapping_add(increment) & 0xffff_e000
 }
+/// The reciprocal square root, within a hair of half a unit in the last place: that of the quotient has two roundings.
+#[inline(always)]
+pub(crate) fn rsqrt64(a: f64) -> f64 {
+    let first = 1.0 / a.sqrt();
+    if !(f64::MIN_POSITIVE..=f64::MAX).contains(&a) {
+        return first;
+    }
+    // One step of Newton's method on the part of the number in 1..4, where nothing underflows.
+    let exponent = ((a.to_bits() >> 52) as i64 - 1023) & !1;
+    let power = |exponent: i64| f64::from_bits(((exponent + 1023) as u64) << 52);
+    let part = f64::from_bits(a.to_bits().wrapping_sub((exponent as u64) << 52));
+    let y = first * power(exponent / 2);
+    let product = part * y;
+    let rest = (-product).mul_add(y, 1.0) - part.mul_add(y, -product) * y;
+    (0.5 * y).mul_add(rest, y) * power(-exponent / 2)
+}

@@ -10,6 +10,7 @@ use crate::parse::ast::{Initializer, Linkage, Module, Space, Variable};
 use crate::parse::{Sources, Symbol};
 use parking_lot::Mutex;
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 /// Why a module cannot be loaded.
@@ -138,9 +139,12 @@ impl Program {
         let mut functions: HashMap<Symbol, usize> = HashMap::new();
         for (index, function) in module.functions.iter().enumerate() {
             match functions.get(&function.name) {
-                // A declaration may precede or follow the definition.
+                // A declaration may precede or follow the definition. Of weak ones the first is taken.
                 Some(&other)
-                    if module.functions[other].body.is_some() && function.body.is_some() =>
+                    if module.functions[other].body.is_some()
+                        && function.body.is_some()
+                        && function.linkage != Linkage::Weak
+                        && module.functions[other].linkage != Linkage::Weak =>
                 {
                     let name = module.names.text(function.name).to_owned();
                     return Err(LoadError::Duplicate {
@@ -148,7 +152,9 @@ impl Program {
                         line: function.line,
                     });
                 }
-                Some(&other) if module.functions[other].body.is_some() => {}
+                Some(&other)
+                    if module.functions[other].body.is_some()
+                        && (function.body.is_none() || function.linkage == Linkage::Weak) => {}
                 _ => {
                     functions.insert(function.name, index);
                 }
@@ -159,8 +165,10 @@ impl Program {
                 functions.insert(*alias, index);
             }
         }
-        let globals = place_variables(&module, space, place)?;
-        for variable in &module.variables {
+        let definitions = definitions(&module)?;
+        let globals = place_variables(&module, &definitions, space, place)?;
+        for index in definitions {
+            let variable = &module.variables[index];
             initialise(&module, space, &globals, &functions, variable)?;
         }
         Ok(Program {
@@ -179,8 +187,11 @@ impl Program {
         self.module
             .functions
             .iter()
-            .filter(|f| f.kernel && f.body.is_some())
-            .map(|f| self.module.names.text(f.name))
+            .enumerate()
+            .filter(|(index, f)| {
+                f.kernel && f.body.is_some() && self.functions.get(&f.name) == Some(index)
+            })
+            .map(|(_, f)| self.module.names.text(f.name))
     }
 
     /// The kernel of a name. Checks and lowers it and everything that it may call, once.
@@ -262,11 +273,11 @@ impl Program {
                 .collect(),
             param_bytes: param_bytes as u32,
             static_shared: lowered.static_shared,
+            reserved_shared: lowered.reserved_shared,
             uses_dynamic_shared: lowered.dynamic_shared,
             max_threads: max_threads.min(1024),
             required_block: bounds.required_threads,
             registers: lowered.registers,
-            version: module.version,
             target: module.target,
             sources: self.sources.clone(),
             checks: self.checks,
@@ -286,28 +297,56 @@ impl core::fmt::Debug for Program {
     }
 }
 
-fn place_variables(
-    module: &Module,
-    space: &AddressSpace,
-    place: &mut dyn FnMut(&str, u64, u64) -> Result<u64, MemoryError>,
-) -> Result<HashMap<Symbol, Global>, LoadError> {
-    let mut globals: HashMap<Symbol, Global> = HashMap::new();
-    for variable in &module.variables {
-        let name = module.names.text(variable.name);
+/// Which of the module's variables in device memory count, in the order of the text: of several weak ones the first of the
+/// largest, unless one is not weak.
+fn definitions(module: &Module) -> Result<Vec<usize>, LoadError> {
+    let mut chosen: HashMap<Symbol, usize> = HashMap::new();
+    for (index, variable) in module.variables.iter().enumerate() {
         if !matches!(variable.space, Space::Global | Space::Const) {
             continue;
         }
         if variable.linkage == Linkage::Extern {
-            // Defined elsewhere in this module, or in another: then a kernel that names it is
-            // refused.
+            // Defined elsewhere in the text, or nowhere: then a kernel that names it is refused.
             continue;
         }
-        if globals.contains_key(&variable.name) {
-            return Err(LoadError::Duplicate {
-                name: name.into(),
-                line: variable.line,
-            });
+        let other = match chosen.entry(variable.name) {
+            Entry::Vacant(entry) => {
+                entry.insert(index);
+                continue;
+            }
+            Entry::Occupied(entry) => entry.into_mut(),
+        };
+        let before = &module.variables[*other];
+        match (
+            before.linkage == Linkage::Weak,
+            variable.linkage == Linkage::Weak,
+        ) {
+            (false, false) => {
+                return Err(LoadError::Duplicate {
+                    name: module.names.text(variable.name).into(),
+                    line: variable.line,
+                });
+            }
+            (true, false) => *other = index,
+            (true, true) if size_of(variable) > size_of(before) => *other = index,
+            _ => {}
         }
+    }
+    let mut chosen: Vec<usize> = chosen.into_values().collect();
+    chosen.sort_unstable();
+    Ok(chosen)
+}
+
+fn place_variables(
+    module: &Module,
+    definitions: &[usize],
+    space: &AddressSpace,
+    place: &mut dyn FnMut(&str, u64, u64) -> Result<u64, MemoryError>,
+) -> Result<HashMap<Symbol, Global>, LoadError> {
+    let mut globals: HashMap<Symbol, Global> = HashMap::new();
+    for &index in definitions {
+        let variable = &module.variables[index];
+        let name = module.names.text(variable.name);
         let size = size_of(variable).max(1);
         let placement = |source| LoadError::Placement {
             name: name.into(),

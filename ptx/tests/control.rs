@@ -80,6 +80,16 @@ fn indexed_branches_reach_every_target() {
 }
 
 #[test]
+fn addresses_of_shared_memory_wrap_at_32_bits() {
+    // nvcc keeps a row of a table below the table in a register, and reaches the table by the offset.
+    let body = ".shared .align 4 .b32 t[40]; mov.u32 %r2, t; mad.lo.s32 %r3, %r1, 4, %r2; st.shared.u32 [%r3], %r1;
+        bar.sync 0; mul.lo.u32 %r4, %r1, 68; sub.u32 %r4, %r2, %r4; sub.u32 %r4, %r4, 256; mad.lo.u32 %r4, %r1, 64, %r4;
+        ld.shared.u32 %r5, [%r4+380]; atom.shared.add.u32 %r6, [%r4+380], 0; add.u32 %r5, %r5, %r6; st.global.u32 [%rd1], %r5;";
+    let expected: Vec<u32> = (0..32).map(|t| 2 * (31 - t)).collect();
+    assert_eq!(run(body, 32).unwrap(), expected);
+}
+
+#[test]
 fn a_lane_that_exits_early_does_not_hold_up_a_barrier() {
     let body = "setp.ge.u32 %p1, %r1, 40; @%p1 exit; bar.sync 0; mov.u32 %r2, 1; st.global.u32 [%rd1], %r2;";
     assert_eq!(

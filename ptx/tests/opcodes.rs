@@ -122,6 +122,45 @@ fn integer_arithmetic() {
 }
 
 #[test]
+fn approximate_division_by_what_is_large_is_division_by_infinity() {
+    const INFINITY: u64 = 0x7f80_0000;
+    check(&[
+        (
+            "div.approx.f32 %f10, %f11, %f12;",
+            &[
+                ([0x7f7f_ffff, 0x7f7f_ffff, 0], 0),
+                ([0xbf80_0000, 0x7f00_0000, 0], 0x8000_0000),
+                ([INFINITY, 0x7f7f_ffff, 0], 0x7fff_ffff),
+                ([0x7f00_0000, 0x7e80_0000, 0], 0x4000_0000),
+            ],
+        ),
+        (
+            "div.full.f32 %f10, %f11, %f12;",
+            &[
+                ([0x7f7f_ffff, 0x7f7f_ffff, 0], 0x3f80_0000),
+                ([INFINITY, 0x7f7f_ffff, 0], INFINITY),
+            ],
+        ),
+    ]);
+}
+
+#[test]
+fn reciprocal_square_roots_of_doubles_are_rounded_once() {
+    let bits = |x: f64| x.to_bits();
+    check(&[(
+        "rsqrt.approx.f64 %fd10, %fd11;",
+        &[
+            ([bits(4.432314427153454), 0, 0], bits(0.47499027642478725)),
+            ([bits(1e-308), 0, 0], bits(1e154)),
+            ([bits(f64::MAX), 0, 0], bits(7.458340731200207e-155)),
+            ([bits(4.0), 0, 0], bits(0.5)),
+            ([bits(0.0), 0, 0], bits(f64::INFINITY)),
+            ([bits(f64::INFINITY), 0, 0], 0),
+        ],
+    )]);
+}
+
+#[test]
 fn carry_chains() {
     check(&[
         (
@@ -130,6 +169,23 @@ fn carry_chains() {
         ),
         (
             "mov.b32 %r10, 0; sub.cc.u32 %r14, %r11, %r12; subc.u32 %r10, %r13, 0;",
+            &[([0, 1, 5], 4), ([1, 1, 5], 5)],
+        ),
+        // The flag after a subtraction is the carry of adding the complement, as nvcc's 128-bit division takes it.
+        (
+            "mov.b32 %r10, 0; sub.cc.u32 %r14, %r11, %r12; addc.u32 %r10, %r13, 0;",
+            &[([0, 1, 5], 5), ([1, 1, 5], 6)],
+        ),
+        (
+            "add.cc.u32 %r14, %r11, %r12; subc.cc.u32 %r10, %r13, 0; addc.u32 %r10, %r10, 0;",
+            &[
+                ([0xffff_ffff, 1, 5], 6),
+                ([1, 1, 5], 5),
+                ([1, 1, 0], 0xffff_ffff),
+            ],
+        ),
+        (
+            "mov.b64 %rd10, 0; sub.cc.u64 %rd14, %rd11, %rd12; subc.u64 %rd10, %rd13, 0;",
             &[([0, 1, 5], 4), ([1, 1, 5], 5)],
         ),
         (

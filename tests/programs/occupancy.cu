@@ -23,8 +23,8 @@ int main() {
     REQUIRE_EQUAL(attributes.sharedSizeBytes, 0);
     REQUIRE(attributes.maxThreadsPerBlock >= 256 && attributes.maxThreadsPerBlock <= 1024);
     REQUIRE(attributes.numRegs > 0 && attributes.numRegs <= 255);
-    REQUIRE(attributes.ptxVersion >= 75 && attributes.ptxVersion < 200);
-    REQUIRE(attributes.binaryVersion >= 75 && attributes.binaryVersion < 200);
+    REQUIRE_EQUAL(attributes.ptxVersion, 80); // the architecture, not the version of the PTX language
+    REQUIRE(attributes.binaryVersion >= 80 && attributes.binaryVersion < 200);
     CUDA(cudaFuncGetAttributes(&attributes, bounded));
     REQUIRE_EQUAL(attributes.sharedSizeBytes, 4096);
     REQUIRE_EQUAL(attributes.maxThreadsPerBlock, 256);

@@ -13,7 +13,7 @@ use crate::driver::jit::Options;
 use crate::driver::module::read;
 use crate::entry::export;
 use crate::modules::{self, FatBinary, Function};
-use crate::{Result, error, launch, libraries};
+use crate::{Result, error, images, launch, libraries};
 
 /// `CU_LIBRARY_NUM_OPTIONS`. What they say (host functions and data, whether the image stays where
 /// it is) has no bearing here: the image is copied.
@@ -73,7 +73,7 @@ export! { initialized:
         check_options(library_keys, library_count)?;
         // SAFETY: by the contract of this function the pointer is null or leads to a cubin, a fat
         // binary or PTX text.
-        open(out, unsafe { modules::image_at(image.as_ptr().cast()) }?, &options)
+        open(out, unsafe { images::image_at(image.as_ptr().cast()) }?, &options)
     }
 
     /// `cuLibraryLoadFromFile` — CUDA Driver API 12.0, Library Management.

@@ -6,7 +6,9 @@ use vcuda_protocol::HostMemory;
 use crate::abi::Out;
 use crate::entry::export;
 use crate::error::unsupported;
+use crate::managed::{self, Place};
 use crate::memory::{self, Memory};
+use crate::pools::{self, Location};
 use crate::{Result, contexts, error, streams};
 
 /// `CU_MEMHOSTALLOC_PORTABLE` | `..._DEVICEMAP` | `..._WRITECOMBINED`
@@ -155,13 +157,48 @@ export! { initialized:
         out.set(memory::allocate_managed(device, size as u64, flags)?)
     }
 
+    /// `cuMemAdvise` — CUDA Driver API, Unified Addressing.
+    fn cuMemAdvise(address: u64, size: usize, advice: u32, device: i32) {
+        contexts::bound()?;
+        managed::advise(address, size, advice, Place::Number(device))
+    }
+
+    /// `cuMemAdvise_v2` — CUDA Driver API 12.2, Unified Addressing.
+    fn cuMemAdvise_v2(address: u64, size: usize, advice: u32, location: Location) {
+        contexts::bound()?;
+        managed::advise(address, size, advice, Place::Location(location))
+    }
+
+    /// `cuMemPrefetchAsync` — CUDA Driver API, Unified Addressing.
+    fn cuMemPrefetchAsync / cuMemPrefetchAsync_ptsz(address: u64, size: usize, device: i32, stream: u64) {
+        contexts::bound()?;
+        managed::prefetch(address, size, Place::Number(device), stream)
+    }
+
+    /// `cuMemPrefetchAsync_v2` — CUDA Driver API 12.2, Unified Addressing. `flags` must be 0.
+    fn cuMemPrefetchAsync_v2 / cuMemPrefetchAsync_v2_ptsz(
+        address: u64, size: usize, location: Location, flags: u32, stream: u64,
+    ) {
+        contexts::bound()?;
+        if flags != 0 {
+            return Err(error::INVALID_VALUE);
+        }
+        managed::prefetch(address, size, Place::Location(location), stream)
+    }
+
+    /// `cuStreamAttachMemAsync` — CUDA Driver API, Stream Management.
+    fn cuStreamAttachMemAsync / cuStreamAttachMemAsync_ptsz(stream: u64, address: u64, size: usize, flags: u32) {
+        contexts::bound()?;
+        managed::attach(stream, address, size, flags)
+    }
+
     /// `cuMemAllocAsync` — CUDA Driver API, Stream Ordered Memory Allocator.
     fn cuMemAllocAsync / cuMemAllocAsync_ptsz(out: Out<u64>, size: usize, stream: u64) {
         contexts::bound()?;
         out.present()?;
         let device = contexts::device(streams::entry(stream)?.ordinal as i32)?;
         let stream = streams::resolve(stream)?;
-        out.set(memory::allocate_on(device, stream, size as u64)?)
+        out.set(pools::allocate(device, stream, size as u64)?)
     }
 
     /// `cuMemFreeAsync` — CUDA Driver API, Stream Ordered Memory Allocator.

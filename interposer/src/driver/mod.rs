@@ -28,6 +28,7 @@ mod library;
 mod memory;
 mod module;
 mod pointer;
+mod pool;
 mod primary_context;
 mod stream;
 mod texture;

@@ -8,7 +8,7 @@ use crate::contexts::{self, Device};
 use crate::driver::jit::Options;
 use crate::entry::export;
 use crate::modules::{self, Module};
-use crate::{Result, error};
+use crate::{Result, error, images};
 
 /// Reads an image from a file.
 pub(super) fn read(path: Text) -> Result<Vec<u8>> {
@@ -34,7 +34,7 @@ fn load_at(out: Out<u64>, image: In<u8>, options: &Options) -> Result<()> {
     out.present()?;
     // SAFETY: by the contract of the functions that load a module the pointer is null or leads to a
     // cubin, a fat binary or PTX text.
-    let image = unsafe { modules::image_at(image.as_ptr().cast()) }?;
+    let image = unsafe { images::image_at(image.as_ptr().cast()) }?;
     out.set(modules::open(load(device, image, options)?))
 }
 

@@ -5,7 +5,9 @@ use vcuda_protocol::HostMemory;
 
 use crate::abi::Out;
 use crate::entry::export;
+use crate::managed::{self, Place};
 use crate::memory::{self, Memory};
+use crate::pools::{self, Location};
 use crate::{Result, contexts, error, streams};
 
 /// `cudaExtent`
@@ -95,7 +97,7 @@ export! { runtime:
         let entry = streams::entry(stream)?;
         let stream = streams::resolve(stream)?;
         let device = contexts::device(entry.ordinal as i32)?;
-        out.set(memory::allocate_on(device, stream, size as u64)?)
+        out.set(pools::allocate(device, stream, size as u64)?)
     }
 
     /// `cudaFree` — CUDA Runtime API, Memory Management. A null pointer is no error; programs free
@@ -175,6 +177,37 @@ export! { runtime:
     fn cudaMallocManaged(out: Out<u64>, size: usize, flags: u32) {
         out.present()?;
         out.set(memory::allocate_managed(contexts::active()?, size as u64, flags)?)
+    }
+
+    /// `cudaMemAdvise` — CUDA Runtime API 9.0 to 12.9, Memory Management.
+    fn cudaMemAdvise__v9(address: u64, size: usize, advice: u32, device: i32) {
+        managed::advise(address, size, advice, Place::Number(device))
+    }
+
+    /// `cudaMemAdvise` — CUDA Runtime API 13.0, Memory Management; before it `cudaMemAdvise_v2`.
+    fn cudaMemAdvise__v13 | cudaMemAdvise_v2(address: u64, size: usize, advice: u32, location: Location) {
+        managed::advise(address, size, advice, Place::Location(location))
+    }
+
+    /// `cudaMemPrefetchAsync` — CUDA Runtime API 9.0 to 12.9, Memory Management.
+    fn cudaMemPrefetchAsync__v9 / cudaMemPrefetchAsync_ptsz__v9(address: u64, size: usize, device: i32, stream: u64) {
+        managed::prefetch(address, size, Place::Number(device), stream)
+    }
+
+    /// `cudaMemPrefetchAsync` — CUDA Runtime API 13.0, Memory Management; before it `cudaMemPrefetchAsync_v2`. `flags` must
+    /// be 0.
+    fn cudaMemPrefetchAsync__v13 | cudaMemPrefetchAsync_v2 / cudaMemPrefetchAsync_ptsz__v13 / cudaMemPrefetchAsync_v2_ptsz(
+        address: u64, size: usize, location: Location, flags: u32, stream: u64,
+    ) {
+        if flags != 0 {
+            return Err(error::INVALID_VALUE);
+        }
+        managed::prefetch(address, size, Place::Location(location), stream)
+    }
+
+    /// `cudaStreamAttachMemAsync` — CUDA Runtime API, Stream Management.
+    fn cudaStreamAttachMemAsync / cudaStreamAttachMemAsync_ptsz(stream: u64, address: u64, size: usize, flags: u32) {
+        managed::attach(stream, address, size, flags)
     }
 
     /// `cudaMemGetInfo` — CUDA Runtime API, Memory Management.

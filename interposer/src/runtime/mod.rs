@@ -18,6 +18,7 @@ mod function;
 mod layouts;
 mod memory;
 mod pointer;
+mod pool;
 mod properties;
 mod registration;
 mod stream;

@@ -6,7 +6,8 @@
 
 use std::ffi::{c_char, c_int, c_void};
 
-use crate::modules::{self, FatBinaryWrapper};
+use crate::images::FatBinaryWrapper;
+use crate::modules;
 use crate::{contexts, entry};
 
 /// `void **__cudaRegisterFatBinary(void *)`

@@ -89,6 +89,13 @@ export! { runtime:
         priority.set(streams::entry(stream)?.priority)
     }
 
+    /// `cudaStreamGetId` — CUDA Runtime API 12.0, Stream Management.
+    fn cudaStreamGetId / cudaStreamGetId_ptsz(stream: u64, out: Out<u64>) {
+        out.present()?;
+        let stream = streams::entry(stream)?.stream;
+        out.set(u64::from(stream.device) << 32 | u64::from(stream.id))
+    }
+
     /// `cudaStreamIsCapturing` — CUDA Runtime API, Stream Management. No stream is: capture cannot
     /// be begun.
     fn cudaStreamIsCapturing / cudaStreamIsCapturing_ptsz(stream: u64, status: Out<u32>) {

@@ -135,7 +135,7 @@ pub(crate) fn whole_at<P: Place>(
     }
     let len = if step { size * LANES } else { size } as u64;
     let host = match P::KNOWN.unwrap_or_else(|| flags::space(inst.aux)) {
-        Space::Shared => cx.locate_shared(base, len),
+        Space::Shared => cx.locate_shared(window::narrow(base), len),
         Space::Global | Space::Const => cx.space.locate(base, len, &mut cx.region),
         Space::Generic if base < window::GENERIC_LIMIT => {
             cx.space.locate(base, len, &mut cx.region)
@@ -322,7 +322,7 @@ pub(crate) fn misaligned(
 #[inline(always)]
 pub(crate) fn local_offset(space: Space, addr: u64) -> Option<u64> {
     match space {
-        Space::Local => Some(addr),
+        Space::Local => Some(window::narrow(addr)),
         Space::Generic if window::of(addr) == window::LOCAL => Some(window::offset(addr)),
         _ => None,
     }

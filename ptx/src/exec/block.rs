@@ -247,7 +247,9 @@ impl Block {
         arena: &mut Arena,
     ) -> Box<Block> {
         let threads = shape.threads();
-        let bytes = kernel.static_shared() as usize + shape.dynamic_shared as usize;
+        let bytes = kernel.static_shared() as usize
+            + kernel.reserved_shared as usize
+            + shape.dynamic_shared as usize;
         let mut block = arena.blocks.pop().unwrap_or_default();
         block.ctaid = shape.ctaid(index);
         block.choices = schedule.map(|schedule| Choices::new(schedule, index));

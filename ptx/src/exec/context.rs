@@ -121,7 +121,7 @@ impl Context<'_> {
     #[inline(always)]
     pub fn locate(&mut self, space: Space, addr: u64, len: u64) -> Option<*mut u8> {
         match space {
-            Space::Shared => self.locate_shared(addr, len),
+            Space::Shared => self.locate_shared(window::narrow(addr), len),
             Space::Global | Space::Const => self.space.locate(addr, len, &mut self.region),
             Space::Generic => {
                 if addr < window::GENERIC_LIMIT {

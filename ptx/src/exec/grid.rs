@@ -33,6 +33,8 @@ const PATIENCE: u32 = 256;
 const RESIDENT: usize = 64;
 /// Blocks of a cooperative grid.
 const COOPERATIVE: u64 = 4096;
+/// Blocks get multiples of this many bytes of shared memory, which `%total_smem_size` shows.
+const SHARED_UNIT: u32 = 128;
 
 /// What is launched.
 #[derive(Debug, Clone, Copy)]
@@ -155,7 +157,8 @@ impl Engine {
             .product();
         let mut shape = LaunchShape::new(launch.grid, launch.block, kernel.specials);
         shape.dynamic_shared = launch.dynamic_shared;
-        shape.total_shared = kernel.static_shared() + launch.dynamic_shared;
+        shape.total_shared =
+            (kernel.static_shared() + launch.dynamic_shared).next_multiple_of(SHARED_UNIT);
         shape.grid_id = GRID_ID.fetch_add(1, Ordering::Relaxed);
         shape.workers = self.threads() as u32;
         shape.cooperative = launch.cooperative;

@@ -389,7 +389,7 @@ impl Attempt {
     /// interest.
     fn shared_offset(&self) -> Result<Option<u64>, ()> {
         match self.space {
-            Space::Shared => Ok(Some(self.address)),
+            Space::Shared => Ok(Some(window::narrow(self.address))),
             Space::Generic if window::of(self.address) == window::SHARED => {
                 Ok(Some(window::offset(self.address)))
             }

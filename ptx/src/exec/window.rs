@@ -33,3 +33,10 @@ pub(crate) const fn start(window: u64) -> u64 {
 pub(crate) const fn offset(addr: u64) -> u64 {
     addr & ((1 << SHIFT) - 1)
 }
+
+/// An address of shared or local memory, which have 32 bits: a register and an offset wrap round, so that compilers may use
+/// a register that is below 0 until its offset is added.
+#[inline(always)]
+pub(crate) const fn narrow(addr: u64) -> u64 {
+    addr & 0xffff_ffff
+}

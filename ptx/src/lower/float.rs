@@ -84,6 +84,13 @@ ops! {
         let div = |a: f32, b: f32| if mode(F) == NEAREST { a / b } else { numeric::div32(a, b, mode(F)) };
         product::<F>(div(a, b), if F & FTZ != 0 { div(a * SCALE, b) } else { 0.0 })
     };
+    DivApproxF32<const F: u8>(f32, f32) -> f32 = |a, b| {
+        // The reciprocal of a larger divisor is 0.
+        const LARGEST: f32 = f32::from_bits((127 + 126) << 23);
+        let (a, b) = (input::<F>(a), input::<F>(b));
+        let quotient = if b.abs() > LARGEST { a * 0f32.copysign(b) } else { a / b };
+        product::<F>(quotient, if F & FTZ != 0 { a * SCALE / b } else { 0.0 })
+    };
     RcpF32<const F: u8>(f32) -> f32 = |a| {
         let a = input::<F>(a);
         output::<F>(if mode(F) == NEAREST { 1.0 / a } else { numeric::div32(1.0, a, mode(F)) })
@@ -129,7 +136,7 @@ ops! {
     // These two have neither more bits than a word of their operand, nor of their result.
     RcpApproxF64(f64) -> f64 = |a| upper(flush64(1.0 / flush64(upper(a))));
     RsqrtApproxFtzF64(f64) -> f64 = |a| upper(1.0 / flush64(upper(a)).sqrt());
-    RsqrtApproxF64(f64) -> f64 = |a| 1.0 / a.sqrt();
+    RsqrtApproxF64(f64) -> f64 = |a| numeric::rsqrt64(a);
     AbsF64(f64) -> f64 = |a| if a.is_nan() { quiet(a) } else { a.abs() };
     NegF64(f64) -> f64 = |a| if a.is_nan() { quiet(a) } else { -a };
     MinF64(f64, f64) -> f64 = |a, b| min64(a, b);
@@ -336,12 +343,13 @@ pub(crate) fn fma(b: &mut Builder<'_>, form: &Form, operands: &[Operand]) -> Res
     }
 }
 
-/// `div`: `.approx` and `.full` are computed exactly, which is within their bounds.
+/// `div`: `.approx` and `.full` are computed exactly where the ISA bounds their errors.
 pub(crate) fn div(b: &mut Builder<'_>, form: &Form, operands: &[Operand]) -> Result<(), Refusal> {
     let [d, x, y] = operands else {
         return Err(Refusal::invalid(COUNT));
     };
     match only_type(form)? {
+        F32 if form.has(Modifier::Approx) => flushed!(form, b, op2, DivApproxF32(d, x, y)),
         F32 => flagged!(flags(form), b, op2, rare2, DivF32(d, x, y)),
         F64 => rounded!(form, b, op2, rare2, DivF64(d, x, y)),
         _ => Err(Refusal::Unsupported),

@@ -174,8 +174,8 @@ macro_rules! carries {
 carries! {
     AddCarry32(u32) = |a, b, _, carry| add_carry32(a, b, carry);
     AddCarry64(u64) = |a, b, _, carry| add_carry64(a, b, carry);
-    SubBorrow32(u32) = |a, b, _, borrow| sub_borrow32(a, b, borrow);
-    SubBorrow64(u64) = |a, b, _, borrow| sub_borrow64(a, b, borrow);
+    SubCarry32(u32) = |a, b, _, carry| add_carry32(a, !b, carry);
+    SubCarry64(u64) = |a, b, _, carry| add_carry64(a, !b, carry);
     MadLoCarry32(u32) = |a, b, c, carry| add_carry32(a.wrapping_mul(b), c, carry);
     MadLoCarry64(u64) = |a, b, c, carry| add_carry64(a.wrapping_mul(b), c, carry);
     MadHiCarryU32(u32) = |a, b, c, carry| add_carry32(((u64::from(a) * u64::from(b)) >> 32) as u32, c, carry);
@@ -198,22 +198,6 @@ fn add_carry32(a: u32, b: u32, carry: bool) -> (u32, bool) {
 fn add_carry64(a: u64, b: u64, carry: bool) -> (u64, bool) {
     let sum = u128::from(a) + u128::from(b) + u128::from(carry);
     (sum as u64, sum >> 64 != 0)
-}
-
-#[inline(always)]
-fn sub_borrow32(a: u32, b: u32, borrow: bool) -> (u32, bool) {
-    let difference = u64::from(a)
-        .wrapping_sub(u64::from(b))
-        .wrapping_sub(u64::from(borrow));
-    (difference as u32, difference >> 32 != 0)
-}
-
-#[inline(always)]
-fn sub_borrow64(a: u64, b: u64, borrow: bool) -> (u64, bool) {
-    let difference = u128::from(a)
-        .wrapping_sub(u128::from(b))
-        .wrapping_sub(u128::from(borrow));
-    (difference as u64, difference >> 64 != 0)
 }
 
 /// Emits the operation whose types match; with `rare` the variant for rare or slow operations.
@@ -303,7 +287,8 @@ pub(crate) fn sub(b: &mut Builder<'_>, form: &Form, operands: &[Operand]) -> Res
     pick2!(b, ty, operands; U16 | S16 => Sub16, U32 | S32 => Sub32, U64 | S64 => Sub64,)
 }
 
-/// `addc`, `subc`, `madc`: they read the carry flag.
+/// `addc`, `subc`, `madc`: they read the carry flag. A subtraction adds the complement and 1, and leaves the carry of that:
+/// 0 where it borrows. Compilers rely on this when they read the flag of a subtraction with `addc`.
 pub(crate) fn with_carry(
     b: &mut Builder<'_>,
     form: &Form,
@@ -330,8 +315,8 @@ fn carried(
     let run: Handler = match (kind, wide, high, signed) {
         ("add", false, ..) => lanes::carry::<AddCarry32>(lanes),
         ("add", true, ..) => lanes::carry::<AddCarry64>(lanes),
-        ("sub", false, ..) => lanes::carry::<SubBorrow32>(lanes),
-        ("sub", true, ..) => lanes::carry::<SubBorrow64>(lanes),
+        ("sub", false, ..) => lanes::carry::<SubCarry32>(lanes),
+        ("sub", true, ..) => lanes::carry::<SubCarry64>(lanes),
         ("mad", false, false, _) => lanes::carry::<MadLoCarry32>(lanes),
         ("mad", true, false, _) => lanes::carry::<MadLoCarry64>(lanes),
         ("mad", false, true, false) => lanes::carry::<MadHiCarryU32>(lanes),
@@ -365,7 +350,8 @@ fn carried(
     rows[4] = if carry_in {
         flag
     } else {
-        b.constant(Width::Predicate, 0)?
+        let first = if kind == "sub" { u32::MAX } else { 0 };
+        b.constant(Width::Predicate, u64::from(first))?
     };
     rows[0] = b.destination(d, width)?;
     if form.has(Modifier::Cc) {

@@ -98,6 +98,8 @@ pub(crate) struct Shared {
     /// Module-scope variables in shared memory that were used: offset.
     pub shared_offsets: HashMap<Symbol, u64>,
     pub shared_bytes: u64,
+    /// The memory in it that the system keeps for itself, if the kernel asks: its offset, and bytes with those for its alignment.
+    pub reserved: Option<(u64, u32)>,
     /// Dynamic shared memory is used.
     pub uses_dynamic: bool,
     /// Rows that hold the address of dynamic shared memory plus an offset.
@@ -139,6 +141,7 @@ pub(crate) struct Lowered {
 pub(crate) struct LoweredKernel {
     pub code: Code,
     pub static_shared: u32,
+    pub reserved_shared: u32,
     pub dynamic_shared: bool,
     pub specials: u32,
     pub registers: u32,
@@ -180,6 +183,7 @@ pub(crate) fn kernel(
         functions: functions.clone(),
         shared_offsets: HashMap::new(),
         shared_bytes: 0,
+        reserved: None,
         uses_dynamic: false,
         dynamic: Vec::new(),
         specials: 0,
@@ -225,6 +229,8 @@ pub(crate) fn kernel(
             "a kernel with more than 4 GiB of shared memory",
         ))
     })?;
+    let reserved_shared = shared.reserved.map_or(0, |(_, bytes)| bytes);
+    let static_shared = static_shared - reserved_shared;
     let registers = lowered
         .iter()
         .map(|f| f.frame_bytes / 128)
@@ -249,6 +255,7 @@ pub(crate) fn kernel(
     Ok(LoweredKernel {
         code,
         static_shared,
+        reserved_shared,
         dynamic_shared,
         specials: shared.specials,
         registers,

@@ -8,6 +8,12 @@ use crate::exec::control;
 use crate::exec::special::Special;
 use crate::parse::Symbol;
 
+/// Bytes of shared memory that the system keeps for itself in each block, beside the kernel's own
+/// (`cudaDevAttrReservedSharedMemoryPerBlock`): groups of several warps meet there.
+pub(crate) const RESERVED_SHARED: u32 = 1024;
+/// How many of them are in use, on GPUs of CUDA 13.0.
+const USED_SHARED: u64 = 288;
+
 impl Builder<'_> {
     /// The row of a special register, if the name is one.
     pub fn special(&mut self, name: Symbol, width: Width) -> Result<Option<Row>, Refusal> {
@@ -50,6 +56,17 @@ impl Builder<'_> {
 
     /// Special registers that depend on the lane alone, are constant, or change all the time.
     fn computed(&mut self, text: &str, width: Width) -> Result<Option<Row>, Refusal> {
+        if let Some(place) = text.strip_prefix("%reserved_smem_offset_") {
+            let start = self.reserved_shared()?;
+            let offset = match place {
+                "begin" | "0" | "1" => start,
+                "end" => start + USED_SHARED,
+                "cap" => start + u64::from(RESERVED_SHARED),
+                _ => return Ok(None),
+            };
+            let row = self.shared.constants.spread(Width::Word, offset)?;
+            return self.as_width(row, Width::Word, width).map(Some);
+        }
         let constants = &mut self.shared.constants;
         let row = match text {
             "%laneid" => constants.per_lane("laneid", |lane| lane)?,
@@ -84,13 +101,23 @@ impl Builder<'_> {
                 let row = constants.spread(Width::Double, 0)?;
                 return self.as_width(row, Width::Double, width).map(Some);
             }
-            _ if text.starts_with("%reserved_smem_offset_") => constants.spread(Width::Word, 0)?,
             _ if text.starts_with("%envreg") || text.starts_with("%pm") => {
                 constants.spread(Width::Word, 0)?
             }
             _ => return Ok(None),
         };
         self.as_width(row, Width::Word, width).map(Some)
+    }
+
+    /// The offset in shared memory of what the system keeps for itself.
+    fn reserved_shared(&mut self) -> Result<u64, Refusal> {
+        if let Some((start, _)) = self.shared.reserved {
+            return Ok(start);
+        }
+        let before = self.shared.shared_bytes;
+        let start = self.shared_variable(128, u64::from(RESERVED_SHARED))?;
+        self.shared.reserved = Some((start, (self.shared.shared_bytes - before) as u32));
+        Ok(start)
     }
 
     /// Widens or narrows a row, as `mov` of special registers does.

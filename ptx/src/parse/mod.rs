@@ -28,6 +28,9 @@ pub struct ParseError {
 
 /// Parses a PTX module (PTX ISA, "Syntax"). NUL bytes at the end are ignored.
 ///
+/// Modules that lie one behind the other, each from its `.version` on, are linked (PTX ISA, "Linking Directives"): what one
+/// declares `.extern` is what another defines `.visible` or `.weak`, and what is neither is known in its own module only.
+///
 /// A statement that does not follow the grammar inside a function body becomes an
 /// [`ast::Statement::Unknown`], so that one exotic kernel does not make its module unloadable.
 pub fn parse(source: &[u8]) -> Result<Module, ParseError> {

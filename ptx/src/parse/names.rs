@@ -13,6 +13,8 @@ pub struct Symbol(pub(crate) u32);
 pub struct Names {
     map: HashMap<Box<str>, Symbol, BuildHasherDefault<NameHasher>>,
     list: Vec<Box<str>>,
+    /// Names that are symbols of their own in each module that has them: the first of each.
+    hidden: HashMap<Box<str>, Symbol, BuildHasherDefault<NameHasher>>,
 }
 
 impl Names {
@@ -27,9 +29,24 @@ impl Names {
         symbol
     }
 
+    /// Makes the next mention of this name another symbol: what it names is known in one module only, and the text goes on
+    /// with another.
+    pub fn hide(&mut self, symbol: Symbol) {
+        let Some(name) = self.list.get(symbol.0 as usize) else {
+            return;
+        };
+        if self.map.get(name) == Some(&symbol) {
+            self.map.remove(name);
+            self.hidden.entry(name.clone()).or_insert(symbol);
+        }
+    }
+
     /// The symbol of a name that is already known.
     pub fn get(&self, name: &str) -> Option<Symbol> {
-        self.map.get(name).copied()
+        self.map
+            .get(name)
+            .or_else(|| self.hidden.get(name))
+            .copied()
     }
 
     /// The text of a symbol.

@@ -156,10 +156,27 @@ impl<'a> Parser<'a> {
         if self.dotted() != Some(".version") {
             return Err(self.error("`.version` is expected"));
         }
-        self.advance();
-        module.version = self.version()?;
+        let (mut variables, mut functions) = (0, 0);
         while self.token.kind != Kind::End {
-            self.module_item(&mut module)?;
+            if self.dotted() == Some(".version") {
+                self.advance();
+                module.version = self.version()?.max(module.version);
+                // What the module before this one keeps to itself has no name any more. Kernels have: programs launch them.
+                for variable in module.variables.get(variables..).unwrap_or_default() {
+                    if variable.linkage == Linkage::Internal {
+                        self.names.hide(variable.name);
+                    }
+                }
+                for function in module.functions.get(functions..).unwrap_or_default() {
+                    if function.linkage == Linkage::Internal && !function.kernel {
+                        self.names.hide(function.name);
+                    }
+                }
+                (variables, functions) = (module.variables.len(), module.functions.len());
+                self.sources.module();
+            } else {
+                self.module_item(&mut module)?;
+            }
         }
         module.names = self.names;
         module.sources = self.sources;
@@ -246,9 +263,10 @@ impl<'a> Parser<'a> {
             self.word("a target is expected")?;
             if let Some(number) = text.strip_prefix("sm_") {
                 let digits = number.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-                module.target = digits
+                let target: u32 = digits
                     .parse()
                     .map_err(|_| self.error("a target such as sm_80 is expected"))?;
+                module.target = target.max(module.target);
             }
             if !self.eat(b',') {
                 return Ok(());

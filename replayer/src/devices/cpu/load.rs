@@ -81,7 +81,7 @@ impl CpuDevice {
     }
 }
 
-/// The PTX of an image that suits a device.
+/// The PTX of an image that suits a device: of all its parts, one behind the other, if it is still to be linked.
 fn choose_ptx(image: &[u8], compute_capability: u32) -> Result<Vec<u8>, ModuleInfo> {
     let parsed = Image::parse(image).map_err(|error| {
         failure(
@@ -89,25 +89,38 @@ fn choose_ptx(image: &[u8], compute_capability: u32) -> Result<Vec<u8>, ModuleIn
             format!("The module is not an image that can be loaded: {error}."),
         )
     })?;
-    let Some(entry) = parsed.best_ptx(compute_capability) else {
-        return Err(no_ptx(&parsed, compute_capability));
-    };
-    if entry.version.major > MAX_PTX_MAJOR {
-        return Err(failure(
-            status::UNSUPPORTED_PTX_VERSION,
-            format!(
-                "The module's PTX has version {}, and versions up to {MAX_PTX_MAJOR}.x are known.",
-                entry.version
-            ),
-        ));
+    let mut text = Vec::new();
+    for entry in parsed.ptx_to_link(compute_capability) {
+        if entry.version.major > MAX_PTX_MAJOR {
+            return Err(failure(
+                status::UNSUPPORTED_PTX_VERSION,
+                format!(
+                    "The module's PTX has version {}, and versions up to {MAX_PTX_MAJOR}.x are known.",
+                    entry.version
+                ),
+            ));
+        }
+        let left = MAX_PTX.saturating_sub(text.len());
+        let part = entry.payload_within(left).map_err(|error| {
+            failure(
+                status::INVALID_IMAGE,
+                format!("The PTX of the module cannot be read: {error}."),
+            )
+        })?;
+        text.extend_from_slice(without_zeros(&part));
+        text.push(b'\n');
     }
-    let text = entry.payload_within(MAX_PTX).map_err(|error| {
-        failure(
-            status::INVALID_IMAGE,
-            format!("The PTX of the module cannot be read: {error}."),
-        )
-    })?;
-    Ok(text.into_owned())
+    match text.is_empty() {
+        true => Err(no_ptx(&parsed, compute_capability)),
+        false => Ok(text),
+    }
+}
+
+/// PTX may be filled up with zeros at its end.
+fn without_zeros(text: &[u8]) -> &[u8] {
+    let end = text.iter().rposition(|&byte| byte != 0);
+    text.get(..end.map_or(0, |last| last + 1))
+        .unwrap_or_default()
 }
 
 fn no_ptx(image: &Image, compute_capability: u32) -> ModuleInfo {
@@ -120,10 +133,7 @@ fn no_ptx(image: &Image, compute_capability: u32) -> ModuleInfo {
     if held.is_empty() {
         return failure(
             status::NO_BINARY_FOR_GPU,
-            "The module holds nothing: its parts, compiled with nvcc -rdc=true, are to be linked \
-             when it is loaded, as kernels that launch kernels need. The CPU device does not link; \
-             compile without -rdc=true."
-                .to_owned(),
+            "The module holds nothing, neither PTX nor parts with PTX to link.".to_owned(),
         );
     }
     let held = held.join(", ");
@@ -162,7 +172,7 @@ mod tests {
     #[test]
     fn ptx_text_may_end_with_zeros() {
         let text = b".version 7.0\n.target sm_80\n.address_size 64\n\0\0";
-        assert!(choose_ptx(text, 86).unwrap().ends_with(b"64\n"));
+        assert!(choose_ptx(text, 86).unwrap().ends_with(b"64\n\n"));
     }
 
     #[test]

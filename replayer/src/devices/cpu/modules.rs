@@ -143,7 +143,6 @@ impl Function {
 
     pub(super) fn info(&self, compute_capability: u32) -> FunctionInfo {
         let kernel = &self.kernel;
-        let (major, minor) = kernel.ptx_version();
         FunctionInfo {
             params: kernel
                 .params()
@@ -156,7 +155,7 @@ impl Function {
             const_bytes: 0,
             local_bytes: kernel.local_bytes(),
             registers: kernel.registers(),
-            ptx_version: 10 * major + minor,
+            ptx_version: kernel.target(),
             binary_version: compute_capability,
             max_dynamic_shared: self.max_dynamic_shared,
         }

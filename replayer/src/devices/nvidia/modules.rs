@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::ffi::{CString, c_void};
 
-use vcuda_fatbin::{EntryKind, Image};
+use vcuda_fatbin::{Entry, EntryKind, Image};
 use vcuda_protocol::{FunctionInfo, GlobalInfo, ModuleInfo, Status};
 
 use super::driver::{CUdeviceptr, CUfunction, CUmodule, CUstream, call, check};
@@ -76,12 +76,17 @@ impl State {
             return refused(status, String::new());
         }
         // PTX text ends with a NUL, which may not have travelled.
-        let bytes = match managed.is_empty() {
-            true => [image, &[0]].concat(),
-            false => match machine.with_managed(device, image, managed) {
-                Ok(cubin) => cubin,
-                Err((status, reason)) => return refused(status, reason),
-            },
+        let made = if !managed.is_empty() {
+            Some(machine.with_managed(device, image, managed))
+        } else if machine.has_to_link(device, image) {
+            Some(machine.machine_code(device, image))
+        } else {
+            None
+        };
+        let bytes = match made {
+            None => [image, &[0]].concat(),
+            Some(Ok(cubin)) => cubin,
+            Some(Err((status, reason))) => return refused(status, reason),
         };
         let (loaded, info_log, error_log) = load(machine, &bytes);
         let cu = match loaded {
@@ -326,34 +331,52 @@ impl Machine {
         Ok(cubin)
     }
 
-    /// The machine code that the driver would run, compiled if there is only PTX.
+    /// Whether the translation units of an image have to be linked: together they have PTX for a GPU, and what was linked
+    /// when the program was built has no code for it.
+    fn has_to_link(&self, device: usize, image: &[u8]) -> bool {
+        let capability = self.capability(device);
+        Image::parse(image).is_ok_and(|image| {
+            let linked = image.whole().iter().any(|entry| match entry.kind {
+                EntryKind::Cubin => runs_on(entry.arch.sm, capability),
+                _ => true,
+            });
+            !linked && !image.ptx_to_link(capability).is_empty()
+        })
+    }
+
+    /// The machine code that the driver would run, compiled and linked if there is only PTX.
     fn machine_code(&self, device: usize, image: &[u8]) -> Result<Vec<u8>, Refusal> {
         let capability = self.capability(device);
         let parsed = Image::parse(image);
         let parsed = parsed.map_err(|error| (status::INVALID_IMAGE, error.to_string()))?;
-        let runs = |sm: u32| sm / 10 == capability / 10 && sm <= capability;
-        let code = (parsed.entries().iter())
-            .filter(|entry| entry.kind == EntryKind::Cubin && runs(entry.arch.sm))
-            .max_by_key(|entry| entry.arch.sm);
-        let entry = code.or_else(|| parsed.best_ptx(capability));
-        let nothing = || {
-            let reason = "There is neither machine code nor PTX for this GPU.";
-            (status::NO_BINARY_FOR_GPU, reason.to_owned())
+        let payload = |entry: &Entry| {
+            let payload = entry.payload_within(PAYLOAD);
+            let payload = payload.map_err(|error| (status::INVALID_IMAGE, error.to_string()))?;
+            Ok(payload.into_owned())
         };
-        let entry = entry.ok_or_else(nothing)?;
-        let payload = entry.payload_within(PAYLOAD);
-        let payload = payload.map_err(|error| (status::INVALID_IMAGE, error.to_string()))?;
-        match entry.kind == EntryKind::Cubin {
-            true => Ok(payload.into_owned()),
-            false => self.compile(&payload).map_err(|status| {
-                let reason = "PTX with managed variables could not be compiled.";
+        let code = (parsed.whole().iter())
+            .filter(|entry| entry.kind == EntryKind::Cubin && runs_on(entry.arch.sm, capability))
+            .max_by_key(|entry| entry.arch.sm);
+        if let Some(code) = code {
+            return payload(code);
+        }
+        let texts: Result<Vec<_>, _> = (parsed.ptx_to_link(capability).into_iter())
+            .map(payload)
+            .collect();
+        match texts?.as_slice() {
+            [] => {
+                let reason = "There is neither machine code nor PTX for this GPU.";
+                Err((status::NO_BINARY_FOR_GPU, reason.to_owned()))
+            }
+            texts => self.compile(texts).map_err(|status| {
+                let reason = "PTX that is linked or has managed variables could not be compiled.";
                 (status, reason.to_owned())
             }),
         }
     }
 
-    /// Compiles PTX to a cubin, in the current context.
-    fn compile(&self, ptx: &[u8]) -> Result<Vec<u8>, Status> {
+    /// Compiles PTX and links it to a cubin, in the current context.
+    fn compile(&self, texts: &[Vec<u8>]) -> Result<Vec<u8>, Status> {
         /// `CU_JIT_INPUT_PTX`
         const PTX: u32 = 1;
         let driver = self.driver;
@@ -365,28 +388,22 @@ impl Machine {
         ) else {
             return Err(status::NOT_SUPPORTED);
         };
-        let mut text = [ptx, &[0]].concat();
         let none = std::ptr::null_mut();
         let mut link = std::ptr::null_mut();
         let (mut cubin, mut size) = (std::ptr::null_mut(), 0);
-        // SAFETY: without options; the text is as long as it is said to be and ends with a NUL; the
+        // SAFETY: without options; each text is as long as it is said to be and ends with a NUL; the
         // cubin belongs to the link and is copied before that is destroyed.
         unsafe {
             check(create(0, none, none.cast(), &mut link))?;
-            let text_at = text.as_mut_ptr().cast();
-            let name = c"managed".as_ptr();
-            let linked = check(add(
-                link,
-                PTX,
-                text_at,
-                text.len(),
-                name,
-                0,
-                none,
-                none.cast(),
-            ))
-            .and_then(|()| check(complete(link, &mut cubin, &mut size)))
-            .map(|()| std::slice::from_raw_parts(cubin.cast::<u8>(), size).to_vec());
+            let mut add = |text: &Vec<u8>| {
+                let mut text = [text.as_slice(), &[0]].concat();
+                let (text_at, name) = (text.as_mut_ptr().cast(), c"unit".as_ptr());
+                let len = text.len();
+                check(add(link, PTX, text_at, len, name, 0, none, none.cast()))
+            };
+            let linked = (texts.iter().try_for_each(&mut add))
+                .and_then(|()| check(complete(link, &mut cubin, &mut size)))
+                .map(|()| std::slice::from_raw_parts(cubin.cast::<u8>(), size).to_vec());
             let _ = destroy(link);
             linked
         }
@@ -462,16 +479,19 @@ fn prints(image: &[u8], capability: u32) -> bool {
     let Ok(image) = Image::parse(image) else {
         return true;
     };
-    let machine_code = image.entries().iter().filter(|entry| {
-        let sm = entry.arch.sm;
-        entry.kind == EntryKind::Cubin && sm / 10 == capability / 10 && sm <= capability
-    });
-    machine_code.chain(image.best_ptx(capability)).any(|entry| {
-        match entry.payload_within(PAYLOAD) {
+    let machine_code = (image.entries().iter())
+        .filter(|entry| entry.kind == EntryKind::Cubin && runs_on(entry.arch.sm, capability));
+    machine_code
+        .chain(image.ptx_to_link(capability))
+        .any(|entry| match entry.payload_within(PAYLOAD) {
             Ok(payload) => contains(&payload, b"vprintf"),
             Err(_) => true,
-        }
-    })
+        })
+}
+
+/// Whether machine code for one architecture runs on a GPU of ten times this compute capability.
+fn runs_on(sm: u32, capability: u32) -> bool {
+    sm / 10 == capability / 10 && sm <= capability
 }
 
 fn contains(bytes: &[u8], word: &[u8]) -> bool {
