@@ -37,8 +37,8 @@ pub fn make(
             options.memory = options.memory.min(memory.unwrap_or(u64::MAX));
             CpuDevice::create_checked(options, Some(window), checker)?
         }
-        Kind::Nvidia => nvidia(window)?,
-        Kind::Auto => match nvidia(window) {
+        Kind::Nvidia => nvidia(window, memory)?,
+        Kind::Auto => match nvidia(window, memory) {
             Ok(devices) => devices,
             Err(reason) => {
                 vcuda_transport::say!("{reason} The processor executes the kernels.");
@@ -49,7 +49,7 @@ pub fn make(
     })
 }
 
-fn nvidia(window: &Window) -> Result<Vec<Arc<dyn Device>>, NvidiaError> {
+fn nvidia(window: &Window, memory: Option<u64>) -> Result<Vec<Arc<dyn Device>>, NvidiaError> {
     /// Chooses among the devices that a session has, which are all.
     const VISIBLE: &str = "CUDA_VISIBLE_DEVICES";
     let visible = std::env::var(VISIBLE).unwrap_or_default();
@@ -60,5 +60,5 @@ fn nvidia(window: &Window) -> Result<Vec<Arc<dyn Device>>, NvidiaError> {
     };
     // SAFETY: no other thread runs yet that could read the environment.
     unsafe { std::env::remove_var(VISIBLE) };
-    NvidiaDevice::create(Some(window), first)
+    NvidiaDevice::create(Some(window), first, memory)
 }

@@ -128,7 +128,7 @@ fn processor() -> String {
 }
 
 fn nvidia() -> String {
-    match vcuda_replayer::devices::nvidia::NvidiaDevice::create(None, usize::MAX) {
+    match vcuda_replayer::devices::nvidia::NvidiaDevice::create(None, usize::MAX, None) {
         Ok(devices) => {
             let infos = devices.iter().map(|device| device.info());
             let names: Vec<String> = infos

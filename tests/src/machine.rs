@@ -149,25 +149,39 @@ pub struct Daemon {
     _folder: tempfile::TempDir,
 }
 
+fn on_nvidia(daemon: Run) -> Run {
+    daemon
+        .args(["--device", "nvidia"])
+        .env("VCUDA_CUDA_DRIVER", cpu_driver())
+}
+
 impl Daemon {
     /// Starts the daemon with further arguments, and waits until it listens.
     pub fn start(arguments: &[&str]) -> Self {
-        Daemon::start_by(|run| run.args(arguments))
+        Daemon::start_by("--vhost-user", |run| run.args(arguments))
+    }
+
+    /// One that serves programs of this machine: those that are run `VCUDA_TRANSPORT=`[`Daemon::transport`].
+    /// It has the NVIDIA device, over a CUDA driver that executes on the CPU device.
+    pub fn start_for_programs(arguments: &[&str]) -> Self {
+        Daemon::start_by("--unix", |run| on_nvidia(run).args(arguments))
+    }
+
+    /// What programs use to reach it.
+    pub fn transport(&self) -> String {
+        format!("unix:{}", self.socket.display())
     }
 
     /// The same with the NVIDIA device, over a CUDA driver that executes on the CPU device.
     pub fn start_on_nvidia() -> Self {
-        Daemon::start_by(|run| {
-            run.args(["--device", "nvidia"])
-                .env("VCUDA_CUDA_DRIVER", cpu_driver())
-        })
+        Daemon::start_by("--vhost-user", on_nvidia)
     }
 
-    fn start_by(prepare: impl FnOnce(Run) -> Run) -> Self {
+    fn start_by(how: &str, prepare: impl FnOnce(Run) -> Run) -> Self {
         let folder = temporary_folder();
         let socket = folder.path().join("vcuda.sock");
         let run = Run::new(vcuda())
-            .args(["serve", "--vhost-user"])
+            .args(["serve", how])
             .arg(&socket)
             .patience(Duration::from_secs(30));
         let running = prepare(run).start();

@@ -4,6 +4,7 @@
 
 use std::path::Path;
 
+use vcuda_tests::machine::Daemon;
 use vcuda_tests::{Finished, Run, cpu_driver, program, temporary_folder};
 
 fn on_nvidia(run: Run) -> Run {
@@ -154,4 +155,25 @@ mod without_a_driver {
         finished.expect_pass("device_query");
         assert_eq!(finished.stderr, "");
     }
+}
+
+#[test]
+fn a_memory_limit_is_what_a_served_program_gets_of_a_gpu() {
+    let daemon = Daemon::start_for_programs(&["--memory-limit", "64M"]);
+    let run = |program: &Path, arguments: &[&str]| {
+        Run::vcuda(["run"])
+            .arg(program)
+            .args(arguments)
+            .env("VCUDA_TRANSPORT", daemon.transport())
+            .run()
+    };
+    // Two allocations of this many MiB.
+    run(&program("big_copy"), &["30"]).expect_pass("big_copy");
+    let refused = run(&program("big_copy"), &["40"]);
+    assert!(!refused.status.success());
+    refused.expect_stderr("cudaErrorMemoryAllocation");
+    // Of which what it had is back.
+    run(&program("big_copy"), &["30"]).expect_pass("big_copy");
+    run(&program("textures"), &[]).expect_pass("textures");
+    daemon.stop();
 }

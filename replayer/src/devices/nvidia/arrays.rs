@@ -8,6 +8,7 @@ use vcuda_protocol::{Array, Extent, Pitch, Status, TextureLevel, texel_bytes};
 
 use super::driver::{ArrayDescriptor, CUarray, CUmipmappedArray, Driver, call};
 use super::machine::{Jobs, Machine, State};
+use super::memory::Memory;
 use crate::devices::Completion;
 use crate::devices::allocations::Allocations;
 use crate::status;
@@ -37,6 +38,8 @@ pub(super) struct Handles {
     pub(super) mipmapped: u64,
     /// Each level.
     pub(super) levels: Vec<u64>,
+    /// How much of the session's memory it counts for.
+    pub(super) bytes: u64,
 }
 
 /// Where a box of texels begins: in which array, and the byte of a row, the row and the slice.
@@ -49,7 +52,7 @@ pub(super) struct Corner {
 }
 
 impl Handles {
-    fn create(driver: &Driver, of: &Array, levels: usize) -> Result<Handles, Status> {
+    fn create(driver: &Driver, of: &Array, levels: usize, bytes: u64) -> Result<Handles, Status> {
         let descriptor = ArrayDescriptor {
             size: of.size.map(|extent| extent as usize),
             format: of.format,
@@ -62,6 +65,7 @@ impl Handles {
             return Ok(Handles {
                 mipmapped: 0,
                 levels: vec![array as u64],
+                bytes,
             });
         }
         let mut mipmapped: CUmipmappedArray = std::ptr::null_mut();
@@ -72,6 +76,7 @@ impl Handles {
         let mut handles = Handles {
             mipmapped: mipmapped as u64,
             levels: Vec::with_capacity(levels),
+            bytes,
         };
         for level in 0..levels as u32 {
             let got = call!(
@@ -156,6 +161,20 @@ fn locate(
     (same_rows && same_slices && fits).then_some((level, [x, y, z]))
 }
 
+/// Makes an array if the session may have the memory.
+fn create_within(
+    memory: &mut Memory,
+    driver: &Driver,
+    of: &Array,
+    levels: usize,
+) -> Result<Handles, Status> {
+    /// What the driver may take for the smallest one.
+    const LEAST: u64 = 64 << 10;
+    let bytes = of.bytes().ok_or(status::INVALID_VALUE)?.max(LEAST);
+    memory.take_for_array(bytes)?;
+    Handles::create(driver, of, levels, bytes).inspect_err(|_| memory.return_of_array(bytes))
+}
+
 impl State {
     pub(super) fn create_array(
         &mut self,
@@ -204,10 +223,11 @@ impl State {
         if self.devices[device].arrays.live.len() >= MAX_ARRAYS {
             return Err(status::OUT_OF_MEMORY);
         }
-        match Handles::create(machine.driver, of, levels) {
+        let memory = &mut self.devices[device].memory;
+        match create_within(memory, machine.driver, of, levels) {
             Err(status::OUT_OF_MEMORY) => {
-                self.devices[device].memory.give_back(machine);
-                Handles::create(machine.driver, of, levels)
+                memory.give_back(machine);
+                create_within(memory, machine.driver, of, levels)
             }
             other => other,
         }
@@ -249,6 +269,7 @@ impl State {
             return false;
         }
         for handles in std::mem::take(&mut self.devices[device].arrays.leaving) {
+            self.devices[device].memory.return_of_array(handles.bytes);
             handles.destroy(machine.driver);
         }
         true

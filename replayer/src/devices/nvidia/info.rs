@@ -46,13 +46,6 @@ const NOT_OFFERED: [u32; 26] = [
     132, // multicast
 ];
 
-/// Bytes of a GPU's memory.
-pub(super) fn total_memory(driver: &Driver, device: i32) -> Result<u64, Status> {
-    let mut total = 0;
-    call!(driver, cuDeviceTotalMem_v2(&mut total, device))?;
-    Ok(total as u64)
-}
-
 pub(super) fn device_info(
     driver: &Driver,
     device: i32,
@@ -72,7 +65,7 @@ pub(super) fn device_info(
     Ok(DeviceInfo {
         name: name.to_string_lossy().into_owned(),
         uuid: uuid.bytes.map(|byte| byte as u8),
-        total_memory: total_memory(driver, device)?,
+        total_memory: memory.total,
         heap_base: memory.base,
         heap_len: memory.len,
         attributes: attributes(driver, device),

@@ -54,6 +54,11 @@ pub(super) struct Memory {
     pub(super) base: u64,
     pub(super) len: u64,
     device: i32,
+    /// Bytes that the GPU has, or that the session may have of them.
+    pub(super) total: u64,
+    /// The latter, if the session may not have all.
+    limit: Option<u64>,
+    in_arrays: u64,
     granularity: u64,
     allocations: Allocations,
     slabs: BTreeMap<u64, Slab>,
@@ -93,13 +98,16 @@ fn access(device: i32) -> CUmemAccessDesc {
 }
 
 impl Memory {
-    /// Reserves addresses for a GPU. Needs no context.
+    /// Reserves addresses for a GPU's memory, of which the session may have `limit` bytes. Needs no context.
     pub(super) fn reserve(
         driver: &Driver,
         device: i32,
         index: usize,
-        total: u64,
+        limit: Option<u64>,
     ) -> Result<Memory, Status> {
+        let mut total = 0;
+        call!(driver, cuDeviceTotalMem_v2(&mut total, device))?;
+        let total = (total as u64).min(limit.unwrap_or(u64::MAX));
         let mut granularity = 0;
         call!(
             driver,
@@ -124,6 +132,9 @@ impl Memory {
             base,
             len,
             device,
+            total,
+            limit,
+            in_arrays: 0,
             granularity,
             allocations: Allocations::default(),
             slabs: BTreeMap::new(),
@@ -191,6 +202,9 @@ impl Memory {
     fn map(&mut self, machine: &Machine, (from, to): (u64, u64)) -> Result<u64, Status> {
         let driver = machine.driver;
         let len = (to - from).min(LARGEST);
+        if len > self.left() {
+            return Err(status::OUT_OF_MEMORY);
+        }
         let bytes = len as usize;
         let mut handle = 0;
         call!(
@@ -222,6 +236,26 @@ impl Memory {
         self.slabs.insert(from, Slab { len, handle, used });
         self.mapped += len;
         Ok(from + len)
+    }
+
+    /// Bytes that the session may take yet.
+    fn left(&self) -> u64 {
+        let taken = self.mapped.saturating_add(self.in_arrays);
+        self.limit.unwrap_or(u64::MAX).saturating_sub(taken)
+    }
+
+    /// An array of so many bytes is about to be made.
+    pub(super) fn take_for_array(&mut self, bytes: u64) -> Result<(), Status> {
+        if bytes > self.left() {
+            return Err(status::OUT_OF_MEMORY);
+        }
+        self.in_arrays += bytes;
+        Ok(())
+    }
+
+    /// There is no such array.
+    pub(super) fn return_of_array(&mut self, bytes: u64) {
+        self.in_arrays = self.in_arrays.saturating_sub(bytes);
     }
 
     /// Maps it for another GPU too, now and in future.
@@ -279,14 +313,16 @@ impl Memory {
         self.globals.clear();
         self.mapped = 0;
         self.allocated = 0;
+        self.in_arrays = 0;
     }
 
     pub(super) fn info(&self, machine: &Machine) -> Result<MemoryInfo, Status> {
         let (mut free, mut total) = (0, 0);
         call!(machine.driver, cuMemGetInfo_v2(&mut free, &mut total))?;
+        let unused = self.mapped.saturating_sub(self.allocated);
         Ok(MemoryInfo {
-            free: free as u64 + self.mapped.saturating_sub(self.allocated),
-            total: total as u64,
+            free: (free as u64).min(self.left()) + unused,
+            total: self.total.min(total as u64),
         })
     }
 }

@@ -75,10 +75,12 @@ impl NvidiaDevice {
     /// mapped at another address than the client's can only be copied from and to.
     ///
     /// `first` is the GPU that will be used first, as far as that is known: it is made ready while
-    /// the session begins.
+    /// the session begins. `limit` is the most device memory that the session may take of each GPU, in
+    /// bytes, arrays included; what the driver takes for code and stacks does not count.
     pub fn create(
         window: Option<&Window>,
         first: usize,
+        limit: Option<u64>,
     ) -> Result<Vec<Arc<dyn Device>>, NvidiaError> {
         let driver = driver::driver().map_err(NvidiaError::Driver)?;
         let mut count = 0;
@@ -95,8 +97,7 @@ impl NvidiaDevice {
             };
             let mut device = 0;
             call!(driver, cuDeviceGet(&mut device, index as i32)).map_err(failed)?;
-            let total = info::total_memory(driver, device).map_err(failed)?;
-            let memory = Memory::reserve(driver, device, index, total).map_err(failed)?;
+            let memory = Memory::reserve(driver, device, index, limit).map_err(failed)?;
             let info = info::device_info(driver, device, &memory).map_err(failed)?;
             gpus.push(Gpu::new(device, info));
             memories.push(memory);

@@ -303,6 +303,7 @@ mod tests {
             handles: Handles {
                 mipmapped: 77,
                 levels: vec![10, 11, 12],
+                bytes: 0,
             },
         }
     }
@@ -377,6 +378,7 @@ mod tests {
             handles: Handles {
                 mipmapped: 0,
                 levels: vec![10],
+                bytes: 0,
             },
         };
         let mut level = made.places[0];
