@@ -106,6 +106,39 @@ fn commands_answers_and_data_stand_in_the_order_in_which_they_were_seen() {
 }
 
 #[test]
+fn what_a_client_does_with_an_answer_stands_behind_it() {
+    let recording = Recording::new();
+    let recorder = &recording.recorder;
+    recorder.command(&header(1), &launch(1));
+    let data = Ok(Reply::Data(Bytes(b"four".to_vec())));
+    std::thread::scope(|scope| {
+        // The client acts as soon as it has the answer, which is not recorded yet.
+        recorder.answering(1, &data, &mut || {
+            let (sent, act) = std::sync::mpsc::channel();
+            scope.spawn(move || {
+                sent.send(()).unwrap();
+                recorder.command(&header(2), &launch(2));
+            });
+            act.recv().unwrap();
+            std::thread::sleep(Duration::from_millis(20));
+        });
+    });
+    let seen: Vec<_> = recording
+        .records()
+        .into_iter()
+        .filter_map(|record| match record {
+            Record::Command { header, .. } => Some(format!("command {}", header.sequence)),
+            Record::Answer { sequence, .. } => Some(format!("answer {sequence}")),
+            Record::Transfer {
+                sequence, content, ..
+            } => Some(format!("data {sequence} {}", content.len())),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(seen, ["command 1", "data 1 4", "answer 1", "command 2"]);
+}
+
+#[test]
 fn unchanged_host_memory_is_recorded_once() {
     let recording = Recording::new();
     let recorder = &recording.recorder;
