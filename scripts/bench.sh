@@ -3,7 +3,7 @@
 #
 # Prints the figures of docs/performance.md, each beside its alternative, from one run:
 #
-#     scripts/bench.sh [calls] [device] [record] [guest] [analyze FILE]     (default: all but analyze)
+#     scripts/bench.sh [calls] [device] [pocl] [record] [guest] [analyze FILE]     (default: all but pocl and analyze)
 #
 # The machine should be otherwise idle. Compare ratios, not times.
 set -euo pipefail
@@ -27,6 +27,15 @@ calls() {
 device() {
     say "The CPU device beside gcc -O3, one thread"
     cargo run --release --quiet -p vcuda-ptx --example bench
+}
+
+# Installs PoCL, an OpenCL for processors, if it is missing.
+pocl() {
+    say "The CPU device beside PoCL, all cores"
+    need /usr/include/CL/cl.h opencl-headers /etc/OpenCL/vendors/pocl.icd pocl-opencl-icd \
+        "/usr/lib/$(gcc -print-multiarch)/libOpenCL.so" ocl-icd-opencl-dev
+    g++ -O2 -std=c++17 -o "$work/pocl" bench/pocl.cpp -lOpenCL
+    cargo run --release --quiet -p vcuda-ptx --example bench "$work/pocl" bench/pocl.cl
 }
 
 guest() {
@@ -86,7 +95,7 @@ analyze() {
 [ $# -gt 0 ] || set -- calls device record guest
 while [ $# -gt 0 ]; do
     case $1 in
-        calls | device | record | guest) "$1" ;;
+        calls | device | pocl | record | guest) "$1" ;;
         analyze)
             shift
             analyze "${1:?analyze needs a file}"

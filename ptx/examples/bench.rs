@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! How fast one thread of the engine is, beside the same loops compiled by `gcc -O3`:
-//! `cargo run --release -p vcuda-ptx --example bench`.
+//! How fast the engine is: one thread beside the same loops compiled by `gcc -O3`
+//! (`cargo run --release -p vcuda-ptx --example bench`), or, given a program that runs the same
+//! kernels (`bench/pocl.cpp`) and its arguments, all cores beside that.
 
 use std::collections::HashMap;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use vcuda_ptx::{AddressSpace, Engine, Kernel, Lanes, Launch, Limits, Program, Region, parse};
@@ -50,10 +51,10 @@ LOOP void nbody(const float (*p)[4], float (*restrict f)[3], int n) {
 LOOP void mandelbrot(int *out, int w, int h, int limit) {
     for (int y = 0; y < h; ++y)
         for (int x = 0; x < w; ++x) {
-            float cr = 3.0f * x / w - 2, ci = 2.0f * y / h - 1, zr = 0, zi = 0;
+            double cr = 3.0 * x / w - 2, ci = 2.0 * y / h - 1, zr = 0, zi = 0;
             int n = 0;
             while (n < limit && zr * zr + zi * zi < 4) {
-                float t = zr * zr - zi * zi + cr;
+                double t = zr * zr - zi * zi + cr;
                 zi = 2 * zr * zi + ci, zr = t, ++n;
             }
             out[y * w + x] = n;
@@ -88,8 +89,31 @@ int main(int argc, char **argv) {
 }
 "#;
 
-/// Nanoseconds per item of each loop.
-fn in_c() -> Result<HashMap<String, f64>, Box<dyn std::error::Error>> {
+/// Nanoseconds per item of each loop, as a program printed them: of its only thread, or those that
+/// passed and those of all its threads.
+type Times = HashMap<String, Vec<f64>>;
+
+fn run(program: &mut Command) -> Result<Times, Box<dyn std::error::Error>> {
+    let sizes = [N, M, BODIES, WIDTH, DOUBLES];
+    let output = program
+        .args(sizes.map(|size| size.to_string()))
+        .stderr(Stdio::inherit())
+        .output()?;
+    if !output.status.success() {
+        return Err(format!("{program:?} failed: {}", output.status).into());
+    }
+    let text = String::from_utf8(output.stdout)?;
+    let line = |line: &str| {
+        let mut words = line.split(' ');
+        let name = words.next()?.to_owned();
+        let times: Result<_, _> = words.map(str::parse).collect();
+        Some((name, times.ok()?))
+    };
+    Ok(text.lines().filter_map(line).collect())
+}
+
+/// The loops in C.
+fn in_c() -> Result<Times, Box<dyn std::error::Error>> {
     let folder = tempfile::tempdir()?;
     let (source, program) = (folder.path().join("loops.c"), folder.path().join("loops"));
     std::fs::write(&source, C)?;
@@ -102,36 +126,40 @@ fn in_c() -> Result<HashMap<String, f64>, Box<dyn std::error::Error>> {
     if !status.success() {
         return Err("gcc failed".into());
     }
-    let sizes = [N, M, BODIES, WIDTH, DOUBLES];
-    let output = Command::new(&program)
-        .args(sizes.map(|size| size.to_string()))
-        .output()?;
-    let text = String::from_utf8(output.stdout)?;
-    let lines = text.lines().filter_map(|line| {
-        let (name, time) = line.split_once(' ')?;
-        Some((name.to_owned(), time.parse().ok()?))
-    });
-    Ok(lines.collect())
+    run(&mut Command::new(program))
 }
 
-/// Time that this thread ran: other work on the machine does not count.
-fn thread_time() -> Duration {
+/// Time that a thread ran: other work on the machine does not count.
+const THREAD: libc::clockid_t = libc::CLOCK_THREAD_CPUTIME_ID;
+/// The same for all threads of the process.
+const PROCESS: libc::clockid_t = libc::CLOCK_PROCESS_CPUTIME_ID;
+const WALL: libc::clockid_t = libc::CLOCK_MONOTONIC;
+
+fn now(clock: libc::clockid_t) -> Duration {
     let mut time = libc::timespec {
         tv_sec: 0,
         tv_nsec: 0,
     };
     // SAFETY: `time` is a timespec that the call writes.
-    unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &mut time) };
+    unsafe { libc::clock_gettime(clock, &mut time) };
     Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
 }
 
-fn best(rounds: usize, mut run: impl FnMut()) -> Duration {
-    let time = |_| {
-        let start = thread_time();
+/// The shortest time by each of the clocks.
+fn best<const N: usize>(
+    rounds: usize,
+    clocks: [libc::clockid_t; N],
+    mut run: impl FnMut(),
+) -> [Duration; N] {
+    let mut best = [Duration::MAX; N];
+    for _ in 0..rounds {
+        let start = clocks.map(now);
         run();
-        thread_time() - start
-    };
-    (0..rounds).map(time).min().unwrap_or_default()
+        for ((best, clock), start) in best.iter_mut().zip(clocks).zip(start) {
+            *best = (*best).min(now(clock) - start);
+        }
+    }
+    best
 }
 
 fn launch(
@@ -198,11 +226,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     let engine = Engine::new(1);
     let empty = program.kernel("empty")?;
-    let time = best(2000, || {
+    let [time] = best(2000, [THREAD], || {
         launch(&engine, &space, &empty, [1; 3], [1; 3], 0, &[])
     });
     println!("empty kernel, 1 thread: {:.2} us", time.as_secs_f64() * 1e6);
-    let time = best(2000, || {
+    let [time] = best(2000, [THREAD], || {
         launch(&engine, &space, &empty, [1; 3], [1024, 1, 1], 0, &[])
     });
     println!(
@@ -210,7 +238,16 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         time.as_secs_f64() * 1e6
     );
 
-    let in_c = in_c()?;
+    // What the others took, by which clocks, and who they are.
+    let mut arguments = std::env::args_os().skip(1);
+    let (others, clocks, engine, whose) = match arguments.next() {
+        None => (in_c()?, vec![THREAD], engine, "gcc -O3"),
+        Some(program) => {
+            let others = run(Command::new(program).args(arguments))?;
+            let cores = std::thread::available_parallelism()?.get();
+            (others, vec![WALL, PROCESS], Engine::new(cores), "the other")
+        }
+    };
     let params = |parts: &[&[u8]]| parts.concat();
     let [px, py, pa, pb, pc] = [x, y, a, b, c].map(u64::to_le_bytes);
     let [n, m, bodies, width, doubles, limit, padding] =
@@ -282,7 +319,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             params(&[&px, &py, &doubles]),
         ),
     ];
-    let mut product = 1.0;
+    let mut products = [1.0; 2];
     for (name, shared, grid, block, items, params) in &kernels {
         let kernel = program.kernel(name)?;
         // Values of each kernel's own kind.
@@ -297,20 +334,28 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             _ => (0..N).for_each(|i| values.extend((i as f32).to_le_bytes())),
         }
         space.write(x, &values)?;
-        let time = best(5, || {
+        let times = best(7, [THREAD, WALL, PROCESS], || {
             launch(&engine, &space, &kernel, *grid, *block, *shared, params)
         });
-        let ns = time.as_secs_f64() * 1e9 / items;
-        let c = in_c.get(*name).copied().ok_or("a loop in C is missing")?;
-        product *= ns / c;
-        println!(
-            "{name:<11} {ns:8.3} ns/item, gcc -O3 {c:7.3}, ratio {:5.1}",
-            ns / c
-        );
+        let theirs = others.get(*name).ok_or("a loop of the other is missing")?;
+        print!("{name:<11}");
+        for ((clock, product), theirs) in clocks.iter().zip(&mut products).zip(theirs) {
+            let (time, what) = match *clock {
+                THREAD => (times[0], ""),
+                WALL => (times[1], " passing"),
+                _ => (times[2], " of all threads"),
+            };
+            let ns = time.as_secs_f64() * 1e9 / items;
+            *product *= ns / theirs;
+            let ratio = ns / theirs;
+            print!(" {ns:8.3} ns/item{what}, {whose} {theirs:7.3}, ratio {ratio:5.2};");
+        }
+        println!();
     }
-    println!(
-        "geometric mean of the ratios: {:.1}",
-        product.powf(1.0 / kernels.len() as f64)
-    );
+    print!("geometric mean of the ratios:");
+    for (_, product) in clocks.iter().zip(products) {
+        print!(" {:.2}", product.powf(1.0 / kernels.len() as f64));
+    }
+    println!();
     Ok(())
 }
