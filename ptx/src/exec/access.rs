@@ -9,11 +9,13 @@ use super::code::{Flow, Inst, LANES, Row};
 use super::context::Context;
 use super::fault::Trouble;
 use super::isa::handlers;
+use super::lanes::{PIECE, piece, put};
 use super::value::{Address, Transfer, Value};
 use super::warp::SPIN_COST;
 use super::window;
 use crate::parse::ast::Space;
-use core::mem::size_of;
+use core::array::from_fn;
+use core::mem::{MaybeUninit, size_of};
 use core::sync::atomic::{Ordering, fence};
 
 const FULL: u32 = u32::MAX;
@@ -95,28 +97,27 @@ pub(crate) enum Whole {
     Other,
 }
 
-/// Looks at the addresses of a whole warp.
+/// Looks at the addresses of a whole warp, in a row.
 ///
 /// # Safety
-/// The row holds values of `A`.
+/// The row has 32 values. With an `ISA`, the host has AVX2.
 #[inline(always)]
-unsafe fn whole_warp<A: Address, P: Place, const AVX: bool>(
+unsafe fn whole_warp<A: Address, P: Place, const ISA: u8>(
     cx: &mut Context<'_>,
     inst: &Inst,
+    row: *const A,
     size: usize,
     store: bool,
 ) -> Whole {
     // SAFETY: the caller vouches for the row.
-    let (row, first, second) = unsafe {
-        let row = cx.row::<A>(inst.rows[4]);
-        (row, *row, *row.add(1))
-    };
-    let step = second == first.plus(size);
-    // SAFETY: as above.
-    if store && !step || !unsafe { A::regular::<AVX>(row, first, size, step) } {
-        return Whole::Other;
+    unsafe {
+        let (first, second) = (*row, *row.add(1));
+        let step = second == first.plus(size);
+        if store && !step || !A::regular::<ISA>(row, first, size, step) {
+            return Whole::Other;
+        }
+        whole_at::<P>(cx, inst, first.wide(), size, step)
     }
-    whole_at::<P>(cx, inst, first.wide(), size, step)
 }
 
 /// What lies at the addresses of a whole warp: `first` in all lanes or, with `step`, from there on
@@ -219,6 +220,17 @@ unsafe fn copy_row(from: *const u8, to: *mut u8, bytes: usize) {
                 options(nostack, preserves_flags),
             );
         }
+    }
+}
+
+/// Asks for memory that other warps will probably load soon.
+#[inline(always)]
+fn ahead(host: *const u8) {
+    #[cfg(target_arch = "x86_64")]
+    for line in 0..2 {
+        use core::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        // SAFETY: a prefetch accesses nothing, whatever the address.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(host.wrapping_add(1024 + line * 64).cast()) };
     }
 }
 
@@ -329,45 +341,70 @@ pub(crate) fn local_offset(space: Space, addr: u64) -> Option<u64> {
 }
 
 #[inline(always)]
-pub(crate) unsafe fn load_body<T: Transfer, A: Address, P: Place, const AVX: bool>(
+pub(crate) unsafe fn load_body<T: Transfer, A: Address, P: Place, const ISA: u8>(
     cx: &mut Context<'_>,
     inst: &Inst,
-    mask: u32,
+    _: u32,
 ) -> Flow {
     let size = size_of::<T::Memory>();
-    // SAFETY: the lowering stage checked the widths of the rows; host addresses come from `locate`.
+    let first = cx.warp;
+    // SAFETY: the lowering stage checked the widths of the rows; host addresses come from `locate`;
+    // there is a mask for each warp.
     unsafe {
-        if mask == FULL && (P::KNOWN.is_some() || flags::elements(inst.aux) == 1) {
-            let whole = whole_warp::<A, P, AVX>(cx, inst, size, false);
-            if load_whole::<T, AVX>(cx, inst, whole) {
-                return if P::KNOWN.is_some() {
-                    Flow::Next
-                } else {
-                    finish_load(cx, inst)
-                };
+        let [mut to, mut from] = [0, 4].map(|i| cx.row::<u8>(inst.rows[i]));
+        let [to_step, from_step] = [0, 4].map(|i| cx.step(inst.rows[i]));
+        for warp in 0..cx.crowd {
+            let mask = *cx.masks.add(warp);
+            let (d, row) = (to.cast::<T::Register>(), from.cast::<A>());
+            to = to.wrapping_add(to_step);
+            from = from.wrapping_add(from_step);
+            if mask == 0 {
+                continue;
+            }
+            if mask == FULL && (P::KNOWN.is_some() || flags::elements(inst.aux) == 1) {
+                let whole = whole_warp::<A, P, ISA>(cx, inst, row, size, false);
+                if load_whole::<T, ISA>(d, whole) {
+                    if P::KNOWN.is_some() {
+                        continue;
+                    }
+                    return finish_load(cx, inst);
+                }
+            }
+            match cx.as_warp(first, warp, |cx| load_slowly::<T, A>(cx, inst, mask)) {
+                Flow::Next => {}
+                other => return other,
             }
         }
-        load_slowly::<T, A>(cx, inst, mask)
     }
+    Flow::Next
 }
 
 /// Loads the values of a whole warp; false if they are not regular.
 ///
 /// # Safety
-/// As for a handler; `whole` was made for this instruction.
+/// `d` is a row of registers, and `whole` was made for such values.
 #[inline(always)]
-pub(crate) unsafe fn load_whole<T: Transfer, const AVX: bool>(
-    cx: &mut Context<'_>,
-    inst: &Inst,
+pub(crate) unsafe fn load_whole<T: Transfer, const ISA: u8>(
+    d: *mut T::Register,
     whole: Whole,
 ) -> bool {
     let size = size_of::<T::Memory>();
-    // SAFETY: the lowering stage checked the widths of the rows; host addresses come from `locate`.
+    // SAFETY: the caller vouches for the row; host addresses come from `locate`.
     unsafe {
-        let d = cx.row::<T::Register>(inst.rows[0]);
         match whole {
-            Whole::Contiguous(host) if AVX && size_of::<T::Register>() == size => {
+            Whole::Contiguous(host) if ISA > 0 && size_of::<T::Register>() == size => {
+                ahead(host);
                 copy_row(host, d.cast(), size * LANES);
+            }
+            Whole::Contiguous(host) if ISA > 0 => {
+                let mut values = MaybeUninit::<[T::Memory; LANES]>::uninit();
+                ahead(host);
+                copy_row(host, values.as_mut_ptr().cast(), size * LANES);
+                let values = values.assume_init();
+                for p in 0..LANES / PIECE {
+                    let values = piece(values.as_ptr(), p);
+                    put(d, p, FULL, from_fn(|i| T::widen(values[i])));
+                }
             }
             Whole::Contiguous(host) => {
                 for i in 0..LANES {
@@ -485,42 +522,65 @@ fn finish_load(cx: &mut Context<'_>, inst: &Inst) -> Flow {
 }
 
 #[inline(always)]
-unsafe fn store_body<T: Transfer, A: Address, P: Place, const AVX: bool>(
+unsafe fn store_body<T: Transfer, A: Address, P: Place, const ISA: u8>(
     cx: &mut Context<'_>,
     inst: &Inst,
-    mask: u32,
+    _: u32,
 ) -> Flow {
     let size = size_of::<T::Memory>();
-    // SAFETY: the lowering stage checked the widths of the rows; host addresses come from `locate`.
+    let first = cx.warp;
+    // SAFETY: as in `load_body`.
     unsafe {
-        if mask == FULL
-            && (P::KNOWN.is_some()
-                || flags::elements(inst.aux) == 1 && inst.aux & flags::RELEASE == 0)
-            && let Whole::Contiguous(host) = whole_warp::<A, P, AVX>(cx, inst, size, true)
-        {
-            store_whole::<T, AVX>(cx, inst, host);
-            return Flow::Next;
+        let [mut from, mut to] = [0, 4].map(|i| cx.row::<u8>(inst.rows[i]));
+        let [from_step, to_step] = [0, 4].map(|i| cx.step(inst.rows[i]));
+        for warp in 0..cx.crowd {
+            let mask = *cx.masks.add(warp);
+            let (values, row) = (from.cast::<T::Register>(), to.cast::<A>());
+            from = from.wrapping_add(from_step);
+            to = to.wrapping_add(to_step);
+            if mask == 0 {
+                continue;
+            }
+            let plain = P::KNOWN.is_some()
+                || flags::elements(inst.aux) == 1 && inst.aux & flags::RELEASE == 0;
+            if mask == FULL
+                && plain
+                && let Whole::Contiguous(host) = whole_warp::<A, P, ISA>(cx, inst, row, size, true)
+            {
+                store_whole::<T, ISA>(values, host);
+                continue;
+            }
+            match cx.as_warp(first, warp, |cx| store_slowly::<T, A>(cx, inst, mask)) {
+                Flow::Next => {}
+                other => return other,
+            }
         }
-        store_slowly::<T, A>(cx, inst, mask)
     }
+    Flow::Next
 }
 
 /// Stores the values of a whole warp side by side.
 ///
 /// # Safety
-/// As for a handler; `host` comes from `locate`, for a whole row.
+/// `values` is a row of registers; `host` comes from `locate`, for a whole row.
 #[inline(always)]
-pub(crate) unsafe fn store_whole<T: Transfer, const AVX: bool>(
-    cx: &mut Context<'_>,
-    inst: &Inst,
+pub(crate) unsafe fn store_whole<T: Transfer, const ISA: u8>(
+    values: *const T::Register,
     host: *mut u8,
 ) {
     let size = size_of::<T::Memory>();
-    // SAFETY: the caller vouches for the instruction and the address.
+    // SAFETY: the caller vouches for the row and the address.
     unsafe {
-        let values = cx.row::<T::Register>(inst.rows[0]);
-        if AVX && size_of::<T::Register>() == size {
+        if ISA > 0 && size_of::<T::Register>() == size {
             copy_row(values.cast(), host, size * LANES);
+        } else if ISA > 0 {
+            let mut narrow = MaybeUninit::<[T::Memory; LANES]>::uninit();
+            let to = narrow.as_mut_ptr().cast::<T::Memory>();
+            for p in 0..LANES / PIECE {
+                let values = piece(values, p);
+                put(to, p, FULL, from_fn(|i| T::narrow(values[i])));
+            }
+            copy_row(to.cast(), host, size * LANES);
         } else {
             for i in 0..LANES {
                 T::narrow(*values.add(i)).store(host.add(i * size));
@@ -632,7 +692,7 @@ unsafe fn is_space_body<const AVX: bool>(cx: &mut Context<'_>, inst: &Inst, mask
 }
 
 handlers! {
-    two load<T: Transfer, A: Address, P: Place> = load_body;
-    two store<T: Transfer, A: Address, P: Place> = store_body;
-    one is_space = is_space_body;
+    all load<T: Transfer, A: Address, P: Place> = load_body as Procession if P::KNOWN.is_some();
+    all store<T: Transfer, A: Address, P: Place> = store_body as Procession if P::KNOWN.is_some();
+    one is_space = is_space_body as Rows;
 }

@@ -82,5 +82,5 @@ unsafe fn apply_body<const AVX: bool>(cx: &mut Context<'_>, inst: &Inst, mask: u
 }
 
 handlers! {
-    one apply = apply_body;
+    one apply = apply_body as Rows;
 }

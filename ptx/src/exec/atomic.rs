@@ -21,6 +21,11 @@ pub(crate) trait AtomicValue: Copy + PartialEq + 'static {
     /// # Safety
     /// `at` is writable and aligned to the size of the value.
     unsafe fn update(at: *mut u8, new: impl Fn(Self) -> Self) -> Self;
+    /// The same for memory that no other thread of the host touches.
+    ///
+    /// # Safety
+    /// As for `update`.
+    unsafe fn update_alone(at: *mut u8, new: impl Fn(Self) -> Self) -> Self;
     fn bits(self) -> u64;
     fn from_bits(bits: u64) -> Self;
 }
@@ -39,6 +44,14 @@ macro_rules! atomic_values {
                         Err(now) => old = now,
                     }
                 }
+            }
+            #[inline(always)]
+            unsafe fn update_alone(at: *mut u8, new: impl Fn(Self) -> Self) -> Self {
+                // SAFETY: the caller vouches for the address.
+                let cell = unsafe { <$atomic>::from_ptr(at.cast()) };
+                let old = cell.load(Ordering::Relaxed);
+                cell.store(new(old), Ordering::Relaxed);
+                old
             }
             #[inline(always)]
             fn bits(self) -> u64 { u64::from(self) }
@@ -156,6 +169,12 @@ atomics! {
     Cas64(u64) = |old, b, c| if old == b { c } else { old };
 }
 
+/// Whether it is the block's shared memory, which only the thread that runs the block touches.
+#[inline(always)]
+fn in_shared(space: Space, addr: u64) -> bool {
+    space == Space::Shared || space == Space::Generic && window::of(addr) == window::SHARED
+}
+
 #[inline(always)]
 fn in_global(space: Space, addr: u64) -> bool {
     space == Space::Global || space == Space::Generic && addr < window::GENERIC_LIMIT
@@ -173,19 +192,36 @@ unsafe fn atomic_body<O: AtomicOp, const AVX: bool>(
     let space = flags::space(inst.aux);
     let size = size_of::<O::Value>() as u64;
     // A thread that tries to take a lock must not starve the one that holds it.
-    if cx.groups.is_empty() {
+    if cx.groups.is_empty() && cx.limit == u32::MAX {
         cx.budget -= 1;
     } else {
         cx.budget -= SPIN_COST;
     }
     // SAFETY: the lowering stage checked the widths of the rows; host addresses come from `locate`.
     unsafe {
-        let addrs: [u64; LANES] = cx.row::<[u64; LANES]>(inst.rows[1]).read();
-        let (b, c) = (
-            cx.row::<O::Value>(inst.rows[2]),
-            cx.row::<O::Value>(inst.rows[3]),
-        );
-        let d = cx.row::<O::Value>(inst.rows[0]);
+        let row = cx.row::<u64>(inst.rows[1]);
+        let [d, b, c] = [0, 2, 3].map(|i| cx.row::<O::Value>(inst.rows[i]));
+        if space == Space::Shared
+            && mask == u32::MAX
+            && let Some(last) = (cx.block.shared.len() as u64).checked_sub(size)
+        {
+            let (mut outside, mut bits) = (0, 0);
+            for i in 0..LANES {
+                let addr = (*row.add(i)).wrapping_add(inst.imm as u64);
+                outside |= addr | last.wrapping_sub(addr);
+                bits |= addr;
+            }
+            if outside >> 63 == 0 && bits & (size - 1) == 0 {
+                let shared = cx.block.shared.as_mut_ptr().wrapping_add(inst.imm as usize);
+                for i in 0..LANES {
+                    let (b, c) = (*b.add(i), *c.add(i));
+                    let host = shared.wrapping_add(*row.add(i) as usize);
+                    *d.add(i) = O::Value::update_alone(host, |old| O::apply(old, b, c));
+                }
+                return Flow::Next;
+            }
+        }
+        let addrs: [u64; LANES] = row.cast::<[u64; LANES]>().read();
         let mut left = mask;
         while left != 0 {
             let i = left.trailing_zeros() as usize;
@@ -226,7 +262,9 @@ unsafe fn atomic_body<O: AtomicOp, const AVX: bool>(
             else {
                 return cx.fail(illegal);
             };
-            *d.add(i) = if in_global(space, addr) {
+            *d.add(i) = if in_shared(space, addr) {
+                O::Value::update_alone(host, |old| O::apply(old, b, c))
+            } else if in_global(space, addr) {
                 O::Value::update(host, |old| O::apply_globally(old, b, c))
             } else {
                 O::Value::update(host, |old| O::apply(old, b, c))
@@ -237,5 +275,5 @@ unsafe fn atomic_body<O: AtomicOp, const AVX: bool>(
 }
 
 handlers! {
-    one atomic<O: AtomicOp> = atomic_body;
+    one atomic<O: AtomicOp> = atomic_body as Memory;
 }

@@ -2,10 +2,11 @@
 //! A thread block: its shared memory and barriers, and turns for its warps.
 
 use super::code::{LANES, Rows};
+use super::convoy::Waiting;
 use super::fault::{Fault, Place, SourceLine, Trouble};
 use super::schedule::{Choices, Schedule};
-use super::special::LaunchShape;
-use super::warp::{Stacks, Surroundings, Turn, Wait, Warp};
+use super::special::{LaunchShape, Special};
+use super::warp::{Home, KEEP, Stacks, Surroundings, Turn, Wait, Warp};
 use super::watch::{Finding, Mistake, Thread, Watch};
 use super::window;
 use crate::kernel::Kernel;
@@ -191,10 +192,19 @@ impl BlockState {
 #[derive(Default)]
 pub(crate) struct Block {
     pub ctaid: [u32; 3],
-    warps: Vec<Warp>,
-    state: BlockState,
+    /// The launch that it belongs to.
+    launch: u64,
+    pub(super) warps: Vec<Warp>,
+    /// The registers of the kernel and the special ones of each warp, `stride` bytes for each; the
+    /// special ones begin at `special`.
+    homes: Rows,
+    pub(super) stride: usize,
+    special: usize,
+    pub(super) state: BlockState,
     /// Decides which warp is next, in another order than the usual one.
     choices: Option<Choices>,
+    /// Its warps have begun with the kernel.
+    entered: bool,
 }
 
 /// How a round of turns ended.
@@ -211,27 +221,19 @@ pub(crate) enum Round {
 pub(crate) struct Arena {
     free: Vec<Box<Stacks>>,
     blocks: Vec<Box<Block>>,
+    /// Stacks that nobody uses, and lanes of no convoy.
+    pub spare: Option<Box<Stacks>>,
+    pub waiting: Vec<Waiting>,
 }
 
-/// Stacks that grew beyond this are not kept between launches.
-const KEEP: usize = 1 << 20;
-
 impl Arena {
-    fn stacks(&mut self, kernel: &Kernel) -> Box<Stacks> {
-        let mut stacks = self.free.pop().unwrap_or_default();
-        let function = &kernel.code.functions[0];
-        stacks.registers.grow(function.frame_bytes as usize);
-        let local = function.local_bytes.next_multiple_of(4);
-        stacks.local.grow(local as usize * LANES);
-        stacks.local_bytes = (stacks.local.len() / LANES) as u32;
-        if stacks.special.len() == 0 {
-            stacks.special = Rows::zeroed(super::special::Special::BYTES);
-        }
-        stacks
+    /// Stacks that fit no kernel in particular.
+    pub fn stacks(&mut self) -> Box<Stacks> {
+        self.free.pop().unwrap_or_default()
     }
 
     fn give_back(&mut self, stacks: Box<Stacks>) {
-        if stacks.registers.len() + stacks.local.len() <= KEEP && self.free.len() < 64 {
+        if stacks.small() && self.free.len() < 64 {
             self.free.push(stacks);
         }
     }
@@ -245,6 +247,7 @@ impl Block {
         index: u64,
         launch: *const LaunchMemory,
         arena: &mut Arena,
+        worker: u32,
     ) -> Box<Block> {
         let threads = shape.threads();
         let bytes = kernel.static_shared() as usize
@@ -252,6 +255,9 @@ impl Block {
             + shape.dynamic_shared as usize;
         let mut block = arena.blocks.pop().unwrap_or_default();
         block.ctaid = shape.ctaid(index);
+        if core::mem::replace(&mut block.launch, shape.grid_id) != shape.grid_id {
+            block.change(kernel, shape, arena, worker);
+        }
         block.choices = schedule.map(|schedule| Choices::new(schedule, index));
         block.state.live = threads;
         block.state.launch = launch;
@@ -262,15 +268,52 @@ impl Block {
         let warps = shape.warps() as usize;
         let watch = || Watch::new(kernel.checks, index, bytes, warps, shape.traffic.clone());
         block.state.watch = kernel.checks.any().then(watch).map(Box::new);
-        let entry = kernel.code.functions[0].entry;
-        block
-            .warps
-            .resize_with(shape.warps() as usize, Warp::default);
         for (index, warp) in block.warps.iter_mut().enumerate() {
             let lanes = threads - index as u32 * LANES as u32;
-            warp.start(index as u32, entry, lanes, schedule);
+            warp.start(index as u32, lanes);
+        }
+        block.entered = false;
+        for index in 0..block.warps.len() {
+            // SAFETY: homes have room for special registers.
+            unsafe { shape.write_block(block.home(index).special, block.ctaid) };
         }
         block
+    }
+
+    /// The registers of a warp.
+    pub(super) fn home(&mut self, warp: usize) -> Home {
+        debug_assert!(warp < self.warps.len());
+        let at = warp * self.stride;
+        let homes = self.homes.as_mut_ptr();
+        // SAFETY: there are `stride` bytes for each warp.
+        unsafe {
+            Home {
+                frame: homes.add(at),
+                special: homes.add(at + self.special),
+            }
+        }
+    }
+
+    /// Prepares for a launch.
+    #[cold]
+    fn change(&mut self, kernel: &Kernel, shape: &LaunchShape, arena: &mut Arena, worker: u32) {
+        let warps = shape.warps() as usize;
+        for (index, warp) in self.warps.iter_mut().enumerate() {
+            if let Some(stacks) = warp.stacks.take_if(|s| index >= warps || !s.small()) {
+                arena.give_back(stacks);
+            }
+        }
+        self.warps.resize_with(warps, Warp::default);
+        let frame_bytes = kernel.code.functions[0].frame_bytes as usize;
+        self.special = frame_bytes.next_multiple_of(64);
+        // An odd number of cache lines, so that the registers of all warps fit into a cache.
+        self.stride = (self.special + Special::BYTES) | 64;
+        self.homes.grow(self.stride * warps);
+        for warp in 0..warps {
+            let home = self.home(warp);
+            // SAFETY: homes have room for special registers.
+            unsafe { shape.write_warp(home.special, warp as u32, worker) };
+        }
     }
 
     /// Gives each warp that can run a turn.
@@ -280,7 +323,6 @@ impl Block {
         shape: &LaunchShape,
         around: &Surroundings<'_>,
         arena: &mut Arena,
-        worker: u32,
     ) -> Result<Round, Fault> {
         let mut left = false;
         let mut order: Vec<usize> = Vec::new();
@@ -289,26 +331,30 @@ impl Block {
                 order.insert(choices.below(w + 1), w);
             }
         }
+        let entry = kernel.code.functions[0].entry;
+        let entry = (!core::mem::replace(&mut self.entered, true)).then_some(entry);
+        let mut ran = 0;
+        if self.choices.is_none() && self.state.watch.is_none() {
+            ran = self.convoys(kernel, shape, around, arena, entry)?;
+        } else if let Some(entry) = entry {
+            let schedule = around.schedule;
+            self.warps
+                .iter_mut()
+                .for_each(|warp| warp.enter(entry, schedule));
+        }
         for turn in 0..self.warps.len() {
             let w = order.get(turn).copied().unwrap_or(turn);
             let warp = &mut self.warps[w];
             if warp.groups.is_empty() {
                 continue;
             }
-            if !warp.can_run(&self.state) {
+            if w < 32 && ran & (1 << w) != 0 || !warp.can_run(&self.state) {
                 left = true;
                 continue;
             }
-            let mut stacks = warp.stacks.take().unwrap_or_else(|| {
-                let mut stacks = arena.stacks(kernel);
-                // SAFETY: arena.stacks made room for the special registers.
-                unsafe {
-                    let (rows, launch) = (stacks.special.as_mut_ptr(), &mut stacks.launch);
-                    shape.write(rows, self.ctaid, warp.index, worker, launch);
-                }
-                stacks
-            });
-            let turn = warp.turn(around, &mut self.state, &mut stacks);
+            let stacks = warp.board(kernel, arena);
+            let home = self.home(w);
+            let (turn, stacks) = self.warps[w].turn(around, &mut self.state, stacks, home);
             if self.state.watch.is_some() {
                 self.report(kernel, shape, around);
             }
@@ -381,7 +427,7 @@ impl Block {
     /// Gives what can be used again back to the worker.
     pub fn recycle(mut self: Box<Self>, arena: &mut Arena) {
         self.state.watch = None;
-        if arena.blocks.is_empty() && self.state.shared.len <= KEEP {
+        if arena.blocks.is_empty() && self.state.shared.len.max(self.homes.len()) <= KEEP {
             arena.blocks.push(self);
         }
     }
@@ -409,7 +455,7 @@ impl Block {
         }
     }
 
-    fn fault(
+    pub(super) fn fault(
         &self,
         kernel: &Kernel,
         shape: &LaunchShape,

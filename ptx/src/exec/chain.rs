@@ -49,9 +49,9 @@ enum Factor {
 /// `Other`.
 ///
 /// # Safety
-/// The row holds words. With `AVX`, the host has AVX2.
+/// The row holds words. With an `ISA`, the host has AVX2.
 #[inline(always)]
-unsafe fn factor<const AVX: bool>(cx: &mut Context<'_>, row: Row, reach: (i32, i32)) -> Factor {
+unsafe fn factor<const ISA: u8>(cx: &mut Context<'_>, row: Row, reach: (i32, i32)) -> Factor {
     // SAFETY: the caller vouches for the row.
     let (row, first, second) = unsafe {
         let row = cx.row::<u32>(row);
@@ -65,7 +65,7 @@ unsafe fn factor<const AVX: bool>(cx: &mut Context<'_>, row: Row, reach: (i32, i
         || lowest < 0
         || end > cx.block.shared.len() as i64
         // SAFETY: as above.
-        || !unsafe { u32::regular::<AVX>(row, first, SIZE, step) }
+        || !unsafe { u32::regular::<ISA>(row, first, SIZE, step) }
     {
         return Factor::Other;
     }
@@ -118,7 +118,7 @@ unsafe fn execute<O, const EQUAL: usize>(
 }
 
 #[inline(always)]
-unsafe fn chain_body<O, const AVX: bool>(cx: &mut Context<'_>, inst: &Inst, mask: u32) -> Flow
+unsafe fn chain_body<O, const ISA: u8>(cx: &mut Context<'_>, inst: &Inst, mask: u32) -> Flow
 where
     O: Product,
 {
@@ -133,8 +133,8 @@ where
         // SAFETY: the lowering stage checked the widths of the rows; `factor` checked all
         // addresses. A sum is finished before the row of the result is written.
         unsafe {
-            let x = factor::<AVX>(cx, first.rows[4], chain.reach[0]);
-            let y = factor::<AVX>(cx, second.rows[4], chain.reach[1]);
+            let x = factor::<ISA>(cx, first.rows[4], chain.reach[0]);
+            let y = factor::<ISA>(cx, second.rows[4], chain.reach[1]);
             let d = cx.row::<f32>(last.rows[0]);
             let c = cx.row::<f32>(code.insts[at + STEP - 1].rows[3]);
             match (x, y) {
@@ -153,7 +153,7 @@ where
         }
     }
     // SAFETY: the instruction is such a load.
-    unsafe { load_body::<U32Word, u32, InShared, AVX>(cx, inst, mask) }
+    unsafe { load_body::<U32Word, u32, InShared, ISA>(cx, inst, mask) }
 }
 
 /// A multiply-add whose factors may change places.
@@ -162,5 +162,5 @@ pub(crate) trait Product: 'static {
 }
 
 handlers! {
-    two chain<O: Product> = chain_body;
+    all chain<O: Product> = chain_body as Sequence;
 }

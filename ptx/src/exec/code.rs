@@ -116,7 +116,48 @@ pub(crate) enum Flow {
 /// # Safety
 /// The instruction comes from a [`Code`] that the lowering stage made, and the context belongs to a
 /// warp that runs that code.
-pub(crate) type Handler = for<'a, 'b, 'c> unsafe fn(&'a mut Context<'b>, &'c Inst, u32) -> Flow;
+pub(crate) type Function = for<'a, 'b, 'c> unsafe fn(&'a mut Context<'b>, &'c Inst, u32) -> Flow;
+
+/// What an instruction does besides computing, which decides how several warps execute it one after
+/// the other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Conduct {
+    /// Anything: the warp has a turn of its own.
+    Alone,
+    /// Reads rows, writes rows, and goes on to the next.
+    Rows,
+    /// The same, for all warps of a convoy at once (`Context::each`).
+    Crowd,
+    /// Like `Rows`, and accesses memory; it may fault.
+    Memory,
+    /// The same, and waits for lanes that are not there.
+    Meeting,
+    /// The same as `Memory`, and may execute instructions that follow it.
+    Sequence,
+    /// Like `Sequence`, for all warps of a convoy at once.
+    Procession,
+    /// Goes to the PC in `imm`.
+    Branch,
+    /// Ends the lanes.
+    Exit,
+    /// A barrier of the block.
+    Barrier,
+}
+
+/// A function that executes instructions, and how it conducts itself.
+#[derive(Clone, Copy)]
+pub(crate) struct Handler {
+    pub function: Function,
+    pub conduct: Conduct,
+}
+
+impl Handler {
+    /// Whether it is the same function.
+    pub fn is(self, other: Handler) -> bool {
+        core::ptr::fn_addr_eq(self.function, other.function)
+    }
+}
 
 /// A lowered instruction, in one cache line.
 #[derive(Clone, Copy)]
@@ -132,6 +173,26 @@ pub(crate) struct Inst {
     pub imm: i64,
     /// What else the handler needs to know.
     pub aux: u64,
+}
+
+const _: () = assert!(size_of::<Inst>() == 64);
+
+impl Inst {
+    /// Its first rows.
+    #[inline(always)]
+    pub fn first<const N: usize>(&self) -> [Row; N] {
+        core::array::from_fn(|i| self.rows[i])
+    }
+
+    /// Executes it.
+    ///
+    /// # Safety
+    /// As for a [`Function`].
+    #[inline(always)]
+    pub unsafe fn execute(&self, cx: &mut Context<'_>, mask: u32) -> Flow {
+        // SAFETY: the caller keeps the promises.
+        unsafe { (self.run.function)(cx, self, mask) }
+    }
 }
 
 /// A function of the lowered code.

@@ -7,8 +7,9 @@ use super::code::{Flow, Inst, LANES, Row};
 use super::context::Context;
 use super::fault::Trouble;
 use super::isa::handlers;
-use super::lanes::FromBits;
+use super::lanes::{FromBits, PIECE, piece, put, sign_bits};
 use super::warp::Wait;
+use core::array::from_fn;
 
 const FULL: u32 = u32::MAX;
 
@@ -264,10 +265,30 @@ pub(crate) mod shuffle {
     pub const PREDICATE: u64 = 4;
 }
 
+/// Which lane each lane reads, and, as -1 or 0, whether that is within its segment; else it reads
+/// its own value. `pick` is given the lane, the operand, the bound and the segment mask.
+#[inline(always)]
+fn sources(
+    b: &[u32; LANES],
+    c: &[u32; LANES],
+    pick: impl Fn(i32, i32, i32, i32) -> (i32, bool),
+) -> ([i32; LANES], [i32; LANES]) {
+    let (mut from, mut ok) = ([0; LANES], [0; LANES]);
+    for i in 0..LANES {
+        let lane = i as i32;
+        let (offset, clamp) = ((b[i] & 31) as i32, (c[i] & 31) as i32);
+        let segment = (c[i] >> 8 & 31) as i32;
+        let (source, within) = pick(lane, offset, (lane & segment) | (clamp & !segment), segment);
+        ok[i] = -i32::from(within);
+        from[i] = if within { source } else { lane };
+    }
+    (from, ok)
+}
+
 /// `shfl`: row 0 result, 1 predicate, 2 value, 3 lane or offset, 4 clamp and segment mask, 5 member
 /// mask (PTX ISA, "shfl.sync").
 #[inline(always)]
-unsafe fn shuffle_body<const AVX: bool>(cx: &mut Context<'_>, inst: &Inst, mask: u32) -> Flow {
+unsafe fn shuffle_body<const ISA: u8>(cx: &mut Context<'_>, inst: &Inst, mask: u32) -> Flow {
     // SAFETY: the lowering stage checked the widths of the rows.
     unsafe {
         let mask = gather(cx, inst.rows[5], mask, false);
@@ -276,32 +297,29 @@ unsafe fn shuffle_body<const AVX: bool>(cx: &mut Context<'_>, inst: &Inst, mask:
         }
         let [a, b, c] = [2, 3, 4].map(|i| cx.row::<[u32; LANES]>(inst.rows[i]).read());
         let d = cx.row::<u32>(inst.rows[0]);
-        let mode = inst.aux & 3;
-        let mut valid = 0u32;
-        for i in 0..LANES {
-            let lane = i as u32;
-            let (offset, clamp) = (b[i] & 31, c[i] & 31);
-            let segment = c[i] >> 8 & 31;
-            let max = (lane & segment) | (clamp & !segment);
-            let (from, ok) = match mode {
-                shuffle::UP => (
-                    lane.wrapping_sub(offset),
-                    lane as i32 - offset as i32 >= max as i32,
-                ),
-                shuffle::DOWN => (lane + offset, lane + offset <= max),
-                shuffle::BFLY => (lane ^ offset, lane ^ offset <= max),
-                _ => {
-                    let from = (lane & segment) | (offset & !segment);
-                    (from, from <= max)
-                }
-            };
-            let from = if ok { from as usize % LANES } else { i };
-            valid |= u32::from(ok) << i;
-            if mask & (1 << i) != 0 {
-                *d.add(i) = a[from];
-            }
+        let (from, ok) = match inst.aux & 3 {
+            shuffle::UP => sources(&b, &c, |lane, offset, max, _| {
+                (lane - offset, lane - offset >= max)
+            }),
+            shuffle::DOWN => sources(&b, &c, |lane, offset, max, _| {
+                (lane + offset, lane + offset <= max)
+            }),
+            shuffle::BFLY => sources(&b, &c, |lane, offset, max, _| {
+                (lane ^ offset, lane ^ offset <= max)
+            }),
+            _ => sources(&b, &c, |lane, offset, max, segment| {
+                let from = (lane & segment) | (offset & !segment);
+                (from, from <= max)
+            }),
+        };
+        let values: [u32; LANES] = from_fn(|i| a[from[i] as usize % LANES]);
+        for p in 0..LANES / PIECE {
+            put(d, p, mask, piece(values.as_ptr(), p));
         }
         if inst.aux & shuffle::PREDICATE != 0 {
+            let valid = (0..LANES / PIECE).fold(0, |valid, p| {
+                valid | sign_bits::<ISA>(piece(ok.as_ptr(), p)) << (p * PIECE)
+            });
             cx.set_predicate(inst.rows[1], valid, mask);
         }
         finish(cx, mask)
@@ -514,14 +532,14 @@ unsafe fn elect_body<const AVX: bool>(cx: &mut Context<'_>, inst: &Inst, mask: u
 }
 
 handlers! {
-    one block_barrier = barrier_body;
-    one warp_barrier = warp_barrier_body;
-    two shuffle_lanes = shuffle_body;
-    one vote_lanes = vote_body;
-    one match_lanes<T: Comparable> = match_body;
-    one redux_lanes = redux_body;
-    one active_mask = active_mask_body;
-    one elect = elect_body;
+    one block_barrier = barrier_body as Barrier;
+    one warp_barrier = warp_barrier_body as Meeting;
+    all shuffle_lanes = shuffle_body as Meeting;
+    one vote_lanes = vote_body as Meeting;
+    one match_lanes<T: Comparable> = match_body as Meeting;
+    one redux_lanes = redux_body as Meeting;
+    one active_mask = active_mask_body as Rows;
+    one elect = elect_body as Meeting;
 }
 
 #[cfg(test)]

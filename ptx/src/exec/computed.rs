@@ -8,6 +8,7 @@
 use super::access::{InGlobal, Whole, load_whole, store_whole, whole_at};
 use super::code::{Flow, Inst, LANES};
 use super::context::Context;
+use super::convoy::WARPS;
 use super::isa::handlers;
 use super::lanes::{PIECE, piece, put};
 use super::value::Transfer;
@@ -19,9 +20,9 @@ const FULL: u32 = u32::MAX;
 /// `first` without `step`.
 ///
 /// # Safety
-/// All rows have 32 values, and are the same or do not overlap. With `AVX`, the host has AVX2.
+/// All rows have 32 values, and are the same or do not overlap. With an `ISA`, the host has AVX2.
 #[inline(always)]
-unsafe fn sums<const AVX: bool>(
+unsafe fn sums<const ISA: u8>(
     d: *mut u64,
     a: *const u64,
     b: *const u64,
@@ -31,7 +32,7 @@ unsafe fn sums<const AVX: bool>(
 ) -> bool {
     let keep = if step { u64::MAX } else { 0 };
     #[cfg(target_arch = "x86_64")]
-    if AVX {
+    if ISA > 0 {
         use core::arch::x86_64::*;
         let offsets: [u64; LANES] = from_fn(|i| (i * size) as u64);
         // SAFETY: the caller vouches for the host and the rows, of 8 vectors each.
@@ -64,50 +65,67 @@ unsafe fn sums<const AVX: bool>(
     regular
 }
 
-/// Adds; for a whole warp with regular sums, the instruction that follows and where its values are.
+/// Adds, and finds what lies at the sums: for each warp that runs, `Whole::Other` for the others.
+/// None if that is not regular for one of them.
 ///
 /// # Safety
 /// As for the handler of a 64-bit addition that an access of `size` bytes follows.
 #[inline(always)]
-unsafe fn add<'a, const AVX: bool>(
-    cx: &mut Context<'a>,
+unsafe fn add<const ISA: u8>(
+    cx: &mut Context<'_>,
     inst: &Inst,
-    mask: u32,
-    size: usize,
-) -> Option<(&'a Inst, Whole)> {
-    // SAFETY: the lowering stage checked the widths of the rows.
+    access: &Inst,
+    (size, store): (usize, bool),
+) -> Option<[Whole; WARPS]> {
+    let mut places = [const { Whole::Other }; WARPS];
+    let mut regular = true;
+    // SAFETY: the lowering stage checked the widths of the rows; there is a mask for each warp.
     unsafe {
-        let [d, a, b] = [0, 1, 2].map(|i| cx.row::<u64>(inst.rows[i]));
-        if mask != FULL {
-            for p in 0..LANES / PIECE {
-                let (a, b) = (piece(a, p), piece(b, p));
-                put(d, p, mask, from_fn(|i| a[i].wrapping_add(b[i])));
+        let mut at = inst.first::<3>().map(|row| cx.row::<u8>(row));
+        let steps = inst.first::<3>().map(|row| cx.step(row));
+        for (warp, place) in places.iter_mut().enumerate().take(cx.crowd) {
+            let mask = *cx.masks.add(warp);
+            let [d, a, b] = at.map(|at| at.cast::<u64>());
+            for (at, step) in at.iter_mut().zip(steps) {
+                *at = at.wrapping_add(step);
             }
-            return None;
+            if mask != FULL {
+                for p in 0..LANES / PIECE {
+                    let (a, b) = (piece(a, p), piece(b, p));
+                    put(d, p, mask, from_fn(|i| a[i].wrapping_add(b[i])));
+                }
+                regular &= mask == 0;
+                continue;
+            }
+            let first = (*a).wrapping_add(*b);
+            let second = (*a.add(1)).wrapping_add(*b.add(1));
+            let step = second == first.wrapping_add(size as u64);
+            if !sums::<ISA>(d, a, b, first, size, step) || store && !step {
+                regular = false;
+            } else if regular {
+                *place = whole_at::<InGlobal>(cx, access, first, size, step);
+                regular = !matches!(place, Whole::Other);
+            }
         }
-        let first = (*a).wrapping_add(*b);
-        let second = (*a.add(1)).wrapping_add(*b.add(1));
-        let step = second == first.wrapping_add(size as u64);
-        if !sums::<AVX>(d, a, b, first, size, step) {
-            return None;
-        }
-        let next = cx.code.insts.get(cx.pc as usize + 1)?;
-        let whole = whole_at::<InGlobal>(cx, next, first, size, step);
-        Some((next, whole))
     }
+    regular.then_some(places)
 }
 
 #[inline(always)]
-unsafe fn add_load_body<T: Transfer, const AVX: bool>(
+unsafe fn add_load_body<T: Transfer, const ISA: u8>(
     cx: &mut Context<'_>,
     inst: &Inst,
-    mask: u32,
+    _: u32,
 ) -> Flow {
     // SAFETY: the lowering stage chose this handler for such an addition and load.
     unsafe {
-        if let Some((load, whole)) = add::<AVX>(cx, inst, mask, size_of::<T::Memory>())
-            && load_whole::<T, AVX>(cx, load, whole)
+        if let Some(load) = cx.code.insts.get(cx.pc as usize + 1)
+            && let Some(places) = add::<ISA>(cx, inst, load, (size_of::<T::Memory>(), false))
         {
+            let (row, step) = (cx.row::<u8>(load.rows[0]), cx.step(load.rows[0]));
+            for (warp, place) in places.into_iter().enumerate().take(cx.crowd) {
+                load_whole::<T, ISA>(row.wrapping_add(warp * step).cast(), place);
+            }
             cx.pc += 2;
             return Flow::Jump;
         }
@@ -116,17 +134,22 @@ unsafe fn add_load_body<T: Transfer, const AVX: bool>(
 }
 
 #[inline(always)]
-unsafe fn add_store_body<T: Transfer, const AVX: bool>(
+unsafe fn add_store_body<T: Transfer, const ISA: u8>(
     cx: &mut Context<'_>,
     inst: &Inst,
-    mask: u32,
+    _: u32,
 ) -> Flow {
     // SAFETY: the lowering stage chose this handler for such an addition and store.
     unsafe {
-        if let Some((store, Whole::Contiguous(host))) =
-            add::<AVX>(cx, inst, mask, size_of::<T::Memory>())
+        if let Some(store) = cx.code.insts.get(cx.pc as usize + 1)
+            && let Some(places) = add::<ISA>(cx, inst, store, (size_of::<T::Memory>(), true))
         {
-            store_whole::<T, AVX>(cx, store, host);
+            let (row, step) = (cx.row::<u8>(store.rows[0]), cx.step(store.rows[0]));
+            for (warp, place) in places.into_iter().enumerate().take(cx.crowd) {
+                if let Whole::Contiguous(host) = place {
+                    store_whole::<T, ISA>(row.wrapping_add(warp * step).cast(), host);
+                }
+            }
             cx.pc += 2;
             return Flow::Jump;
         }
@@ -135,6 +158,6 @@ unsafe fn add_store_body<T: Transfer, const AVX: bool>(
 }
 
 handlers! {
-    two add_load<T: Transfer> = add_load_body;
-    two add_store<T: Transfer> = add_store_body;
+    all add_load<T: Transfer> = add_load_body as Procession;
+    all add_store<T: Transfer> = add_store_body as Procession;
 }

@@ -5,7 +5,7 @@ use super::block::BlockState;
 use super::code::{Code, Row};
 use super::fault::Trouble;
 use super::system::Output;
-use super::warp::{Group, Wait};
+use super::warp::{Group, Home, Stacks, Surroundings, Wait};
 use super::window;
 use crate::heap::Heap;
 use crate::image::Images;
@@ -16,6 +16,14 @@ use crate::parse::ast::Space;
 pub(crate) struct Context<'a> {
     /// Addresses that rows are relative to: frame, constants, special registers.
     pub bases: [*mut u8; 4],
+    /// How far the rows of one warp of a convoy are from those of the next, for each base.
+    pub steps: [usize; 4],
+    /// Warps that an instruction which conducts itself as a `Crowd` executes, and the lanes of each
+    /// that it is for.
+    pub crowd: usize,
+    pub masks: *mut u32,
+    /// Registers of the kernel itself.
+    pub home: Home,
     /// Index of the warp in its block.
     pub warp: u32,
     /// Lanes of the running group.
@@ -37,7 +45,7 @@ pub(crate) struct Context<'a> {
     /// The other groups of the warp.
     pub groups: &'a mut Vec<Group>,
     /// The warp's registers and local memory.
-    pub stacks: &'a mut super::warp::Stacks,
+    pub stacks: Box<Stacks>,
     pub block: &'a mut BlockState,
     pub code: &'a Code,
     pub space: &'a AddressSpace,
@@ -50,7 +58,50 @@ pub(crate) struct Context<'a> {
     pub trouble: Option<Box<Trouble>>,
 }
 
-impl Context<'_> {
+impl<'a> Context<'a> {
+    /// The context of a warp's turn, of which no group runs yet.
+    pub fn new(
+        around: &Surroundings<'a>,
+        block: &'a mut BlockState,
+        stacks: Box<Stacks>,
+        groups: &'a mut Vec<Group>,
+        home: Home,
+        masks: *mut u32,
+    ) -> Context<'a> {
+        Context {
+            bases: [
+                home.frame,
+                around.code.constants.as_ptr().cast_mut(),
+                home.special,
+                around.launch_rows.cast_mut(),
+            ],
+            steps: [0; 4],
+            crowd: 1,
+            masks,
+            home,
+            warp: 0,
+            active: 0,
+            pc: 0,
+            limit: u32::MAX,
+            budget: 0,
+            resumed: false,
+            frame: 0,
+            local: 0,
+            live: 0,
+            groups,
+            stacks,
+            block,
+            code: around.code,
+            space: around.space,
+            params: around.params,
+            output: around.output,
+            images: around.images,
+            heap: around.heap,
+            region: 0,
+            trouble: None,
+        }
+    }
+
     /// The address of a row.
     ///
     /// # Safety
@@ -64,6 +115,56 @@ impl Context<'_> {
                 .add(row.offset())
                 .cast()
         }
+    }
+
+    /// How far a row of one warp of a convoy is from that of the next.
+    ///
+    /// # Safety
+    /// As for `row`.
+    #[inline(always)]
+    pub unsafe fn step(&self, row: Row) -> usize {
+        // SAFETY: there are as many steps as bases.
+        unsafe { *self.steps.get_unchecked(row.base()) }
+    }
+
+    /// For each warp that the instruction is for: the addresses of rows, and the lanes.
+    ///
+    /// # Safety
+    /// The rows come from the code that runs.
+    #[inline(always)]
+    pub unsafe fn each<const N: usize>(
+        &mut self,
+        rows: [Row; N],
+        mut run: impl FnMut([*mut u8; N], u32),
+    ) {
+        // SAFETY: as in `row`; there are as many masks as warps, whose registers lie `steps` apart.
+        unsafe {
+            let mut at = rows.map(|row| self.row::<u8>(row));
+            let steps = rows.map(|row| self.step(row));
+            for warp in 0..self.crowd {
+                let mask = *self.masks.add(warp);
+                if mask != 0 {
+                    run(at, mask);
+                }
+                for (at, step) in at.iter_mut().zip(steps) {
+                    *at = at.wrapping_add(step);
+                }
+            }
+        }
+    }
+
+    /// Does something as a warp of the convoy, whose first one is `first`.
+    #[inline(always)]
+    pub fn as_warp<R>(&mut self, first: u32, number: usize, act: impl FnOnce(&mut Self) -> R) -> R {
+        let bases = self.bases;
+        for (base, step) in self.bases.iter_mut().zip(self.steps) {
+            *base = base.wrapping_add(number * step);
+        }
+        // It stays: if there was a fault, it was this one's.
+        self.warp = first + number as u32;
+        let result = act(self);
+        self.bases = bases;
+        result
     }
 
     /// The word of a predicate.
@@ -91,8 +192,11 @@ impl Context<'_> {
 
     /// Recomputes the frame's address after registers grew or the frame changed.
     pub fn rebase(&mut self) {
-        // SAFETY: frames lie within the warp's registers.
-        self.bases[0] = unsafe { self.stacks.registers.as_mut_ptr().add(self.frame as usize) };
+        self.bases[0] = match self.frame {
+            0 => self.home.frame,
+            // SAFETY: `enter` made room for the frame.
+            frame => unsafe { self.stacks.registers.as_mut_ptr().add(frame as usize) },
+        };
     }
 
     /// Splits lanes off the running group.

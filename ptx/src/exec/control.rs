@@ -301,15 +301,15 @@ unsafe fn clock_body<D: super::lanes::FromBits, const AVX: bool>(
 }
 
 handlers! {
-    one branch = branch_body;
+    one branch = branch_body as Branch;
     one indexed_branch = indexed_branch_body;
     one call = call_body;
     one indirect_call = indirect_call_body;
     one function_return = return_body;
-    one exit = exit_body;
+    one exit = exit_body as Exit;
     one trap = trap_body;
-    one memory_fence = fence_body;
+    one memory_fence = fence_body as Memory;
     one sleep = sleep_body;
-    one nothing = nothing_body;
+    one nothing = nothing_body as Memory;
     one clock<D: super::lanes::FromBits> = clock_body;
 }

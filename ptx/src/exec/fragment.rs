@@ -279,8 +279,8 @@ unsafe fn write_eight(cx: &Context<'_>, row: Row, matrix: &[[u16; 8]; 8], mask: 
 }
 
 handlers! {
-    one fragment = fragment_body;
-    one load_matrix = load_matrix_body;
-    one store_matrix = store_matrix_body;
-    one move_matrix = move_matrix_body;
+    one fragment = fragment_body as Meeting;
+    one load_matrix = load_matrix_body as Meeting;
+    one store_matrix = store_matrix_body as Meeting;
+    one move_matrix = move_matrix_body as Meeting;
 }

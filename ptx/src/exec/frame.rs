@@ -212,10 +212,10 @@ unsafe fn frame_address_body<A: super::lanes::FromBits, const AVX: bool>(
 }
 
 handlers! {
-    two load_param<T: Transfer> = load_param_body;
-    two load_frame<T: Transfer> = load_frame_body;
-    two store_frame<T: Transfer> = store_frame_body;
-    one copy_frame = copy_frame_body;
-    one frame_address<A: super::lanes::FromBits> = frame_address_body;
-    one copy_to_shared = copy_to_shared_body;
+    two load_param<T: Transfer> = load_param_body as Memory;
+    two load_frame<T: Transfer> = load_frame_body as Memory;
+    two store_frame<T: Transfer> = store_frame_body as Memory;
+    one copy_frame = copy_frame_body as Memory;
+    one frame_address<A: super::lanes::FromBits> = frame_address_body as Rows;
+    one copy_to_shared = copy_to_shared_body as Memory;
 }

@@ -385,13 +385,14 @@ fn work(job: &Arc<Job>, worker: u32, arena: &mut Arena, mut publish: Option<&Poo
                 index,
                 &job.memory,
                 arena,
+                worker,
             );
             resident.push_front((index, block));
         }
         let Some((index, mut block)) = resident.pop_front() else {
             return;
         };
-        match block.round(job.kernel, &job.shape, &around, arena, worker) {
+        match block.round(job.kernel, &job.shape, &around, arena) {
             Ok(Round::Done) => {
                 block.recycle(arena);
                 rounds = 0;

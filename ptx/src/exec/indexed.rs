@@ -7,12 +7,13 @@
 //! that cannot be done, from the beginning or from some access on, the instructions themselves go
 //! on from there.
 
-use super::access::{InGlobal, Whole, load_whole, store_whole, whole_at};
-use super::code::{Flow, Inst, LANES, Row};
+use super::access::{Whole, load_whole, store_whole};
+use super::code::{Base, Flow, Inst, LANES, Row};
 use super::context::Context;
+use super::convoy::WARPS;
 use super::isa::handlers;
 use super::lanes::{Op2, op2_body};
-use super::value::{Address, U32Word, U64Double};
+use super::value::{Address, Transfer, U32Word, U64Double};
 
 /// Arrays of a sequence at most.
 pub(crate) const ARRAYS: usize = 4;
@@ -23,14 +24,14 @@ const FULL: u32 = u32::MAX;
 pub(crate) enum Item {
     /// Adds a base, the same for all lanes, to the scaled index: the address of an array's element.
     Base {
-        array: usize,
+        array: u8,
         base: Row,
     },
     Load {
-        array: usize,
+        array: u8,
     },
     Store {
-        array: usize,
+        array: u8,
     },
     /// Something else, which only computes.
     Other,
@@ -54,80 +55,136 @@ pub(crate) trait Scale: 'static {
     fn widen(first: u32) -> Option<u64>;
 }
 
-/// Runs the items; the PC to go on at.
+/// Runs the items; the PC to go on at. `index` are the first lanes' indices, scaled, of the warps.
 ///
 /// # Safety
-/// As for a handler, with the instruction and items that the lowering stage made; all lanes run.
+/// As for a handler, with the instruction and items that the lowering stage made; all lanes run of
+/// the warps that run at all.
 #[inline(always)]
-unsafe fn execute<const AVX: bool>(
+unsafe fn execute<const ISA: u8>(
     cx: &mut Context<'_>,
     inst: &Inst,
     indexed: &Indexed,
     insts: &[Inst],
-    index: u64,
+    index: &[u64; WARPS],
 ) -> u32 {
-    let at = cx.pc + 1;
-    let mut firsts = [0u64; ARRAYS];
-    for (i, (&item, next)) in indexed.items.iter().zip(insts).enumerate() {
-        // SAFETY: the lowering stage checked the widths of the rows.
+    let mut bases = [0u64; ARRAYS];
+    for (item, next) in indexed.items.iter().zip(insts) {
+        // SAFETY: the lowering stage checked the widths of the rows; there is a mask for each warp.
         let done = unsafe {
-            match item {
+            match *item {
                 Item::Base { array, base } => {
-                    firsts[array] = index.wrapping_add(*cx.row::<u64>(base));
+                    bases[array as usize % ARRAYS] = *cx.row::<u64>(base);
                     true
                 }
-                Item::Load { array } => {
-                    let whole = whole_at::<InGlobal>(cx, next, firsts[array], indexed.size, true);
-                    if indexed.size == 4 {
-                        load_whole::<U32Word, AVX>(cx, next, whole)
-                    } else {
-                        load_whole::<U64Double, AVX>(cx, next, whole)
-                    }
-                }
-                Item::Store { array } => {
-                    match whole_at::<InGlobal>(cx, next, firsts[array], indexed.size, true) {
-                        Whole::Contiguous(host) if indexed.size == 4 => {
-                            store_whole::<U32Word, AVX>(cx, next, host);
-                            true
-                        }
-                        Whole::Contiguous(host) => {
-                            store_whole::<U64Double, AVX>(cx, next, host);
-                            true
-                        }
-                        _ => false,
+                Item::Load { array } | Item::Store { array } => {
+                    let base = bases[array as usize % ARRAYS];
+                    let store = matches!(*item, Item::Store { .. });
+                    match indexed.size {
+                        4 => transfer::<U32Word, ISA>(cx, next, index, base, store),
+                        _ => transfer::<U64Double, ISA>(cx, next, index, base, store),
                     }
                 }
                 Item::Other => {
-                    (next.run)(cx, next, FULL);
+                    next.execute(cx, FULL);
                     true
                 }
             }
         };
         if !done {
-            // SAFETY: as above; rows that nobody reads any more may belong to others by now.
-            unsafe {
-                if indexed.last_index >= i {
-                    spread(cx.row(inst.rows[0]), index, indexed.size);
-                }
-                for (item, before) in indexed.items.iter().zip(insts).take(i) {
-                    if let Item::Base { array, .. } = *item
-                        && indexed.last_address[array] >= i
-                    {
-                        spread(cx.row(before.rows[0]), firsts[array], indexed.size);
-                    }
-                }
-            }
-            return at + i as u32;
+            // The instruction goes on by itself; warps that have executed it already do so again.
+            let failed =
+                (&raw const *item as usize - indexed.items.as_ptr() as usize) / size_of::<Item>();
+            // SAFETY: as above.
+            unsafe { catch_up(cx, inst, indexed, insts, index, failed) };
+            return cx.pc + 1 + failed as u32;
         }
     }
-    at + insts.len() as u32
+    cx.pc + 1 + insts.len() as u32
+}
+
+/// Loads or stores the elements of an array for all warps; false if those of a warp are not there.
+///
+/// # Safety
+/// As for `execute`.
+#[inline(always)]
+unsafe fn transfer<T: Transfer, const ISA: u8>(
+    cx: &mut Context<'_>,
+    inst: &Inst,
+    index: &[u64; WARPS],
+    base: u64,
+    store: bool,
+) -> bool {
+    let size = size_of::<T::Memory>();
+    let base = base.wrapping_add(inst.imm as u64);
+    // SAFETY: the caller vouches for the instruction; the row of host addresses is whole.
+    unsafe {
+        let mut row = cx.row::<u8>(inst.rows[0]);
+        let step = cx.step(inst.rows[0]);
+        for (warp, index) in index.iter().enumerate().take(cx.crowd) {
+            let (addr, values) = (index.wrapping_add(base), row.cast());
+            row = row.wrapping_add(step);
+            if *cx.masks.add(warp) == 0 {
+                continue;
+            }
+            let aligned = addr & (size as u64 - 1) == 0;
+            let host = cx.space.locate(addr, (size * LANES) as u64, &mut cx.region);
+            let Some(host) = host.filter(|_| aligned) else {
+                return false;
+            };
+            if store {
+                store_whole::<T, ISA>(values, host);
+            } else {
+                load_whole::<T, ISA>(values, Whole::Contiguous(host));
+            }
+        }
+    }
+    true
+}
+
+/// Writes the addresses that are still read after the items before `failed` were executed.
+///
+/// # Safety
+/// As for `execute`.
+#[cold]
+unsafe fn catch_up(
+    cx: &mut Context<'_>,
+    inst: &Inst,
+    indexed: &Indexed,
+    insts: &[Inst],
+    index: &[u64; WARPS],
+    failed: usize,
+) {
+    let frame = cx.bases[Base::Frame as usize];
+    for (warp, &index) in index.iter().enumerate().take(cx.crowd) {
+        // SAFETY: the caller vouches for the rows; those that nobody reads any more may belong to
+        // others by now.
+        unsafe {
+            if *cx.masks.add(warp) == 0 {
+                continue;
+            }
+            cx.bases[Base::Frame as usize] =
+                frame.wrapping_add(warp * cx.steps[Base::Frame as usize]);
+            if indexed.last_index >= failed {
+                spread(cx.row(inst.rows[0]), index, indexed.size);
+            }
+            for (item, before) in indexed.items.iter().zip(insts).take(failed) {
+                if let Item::Base { array, base } = *item
+                    && indexed.last_address[array as usize % ARRAYS] >= failed
+                {
+                    let first = index.wrapping_add(*cx.row::<u64>(base));
+                    spread(cx.row(before.rows[0]), first, indexed.size);
+                }
+            }
+        }
+    }
+    cx.bases[Base::Frame as usize] = frame;
 }
 
 /// Writes the addresses of all lanes.
 ///
 /// # Safety
 /// The row has 32 values.
-#[cold]
 unsafe fn spread(row: *mut u64, first: u64, size: usize) {
     for i in 0..LANES {
         // SAFETY: the caller vouches for the row.
@@ -136,31 +193,44 @@ unsafe fn spread(row: *mut u64, first: u64, size: usize) {
 }
 
 #[inline(always)]
-unsafe fn indexed_body<S: Scale, const AVX: bool>(
+unsafe fn indexed_body<S: Scale, const ISA: u8>(
     cx: &mut Context<'_>,
     inst: &Inst,
     mask: u32,
 ) -> Flow {
     let code = cx.code;
     // SAFETY: the lowering stage checked the widths of the rows, and made the items for this
-    // multiplication.
+    // multiplication; there is a mask for each warp.
     unsafe {
-        if mask == FULL
-            && let Some(indexed) = code.indexed.get((inst.aux >> 32) as usize)
+        if let Some(indexed) = code.indexed.get((inst.aux >> 32) as usize)
             && let at = cx.pc as usize + 1
             && let Some(insts) = code.insts.get(at..at + indexed.items.len())
-            && let row = cx.row::<u32>(inst.rows[1])
-            && let Some(index) = S::widen(*row)
-            && u32::regular::<AVX>(row, *row, 1, true)
         {
-            let index = index.wrapping_mul(indexed.size as u64);
-            cx.pc = execute::<AVX>(cx, inst, indexed, insts, index);
-            return Flow::Jump;
+            let mut indices = [0; WARPS];
+            let row = cx.row::<u8>(inst.rows[1]);
+            let step = cx.steps[inst.rows[1].base()];
+            let regular = indices
+                .iter_mut()
+                .enumerate()
+                .take(cx.crowd)
+                .all(|(warp, index)| {
+                    let row = row.wrapping_add(warp * step).cast::<u32>();
+                    let mask = *cx.masks.add(warp);
+                    let Some(first) = S::widen(*row) else {
+                        return mask == 0;
+                    };
+                    *index = first.wrapping_mul(indexed.size as u64);
+                    mask == 0 || mask == FULL && u32::regular::<ISA>(row, *row, 1, true)
+                });
+            if regular {
+                cx.pc = execute::<ISA>(cx, inst, indexed, insts, &indices);
+                return Flow::Jump;
+            }
         }
-        op2_body::<S::Multiply, AVX>(cx, inst, mask)
+        op2_body::<S::Multiply, ISA>(cx, inst, mask)
     }
 }
 
 handlers! {
-    two indexed<S: Scale> = indexed_body;
+    all indexed<S: Scale> = indexed_body as Procession;
 }

@@ -85,61 +85,65 @@ pub(crate) unsafe fn put<T: Copy>(row: *mut T, index: usize, mask: u32, values: 
 }
 
 #[inline(always)]
-unsafe fn op1_body<O: Op1, const AVX: bool>(cx: &mut Context<'_>, inst: &Inst, mask: u32) -> Flow {
+unsafe fn op1_body<O: Op1, const ISA: u8>(cx: &mut Context<'_>, inst: &Inst, _: u32) -> Flow {
     // SAFETY: the lowering stage checked the widths of the rows.
     unsafe {
-        let (d, a) = (cx.row::<O::D>(inst.rows[0]), cx.row::<O::A>(inst.rows[1]));
-        for p in 0..LANES / PIECE {
-            let a = piece(a, p);
-            put(d, p, mask, from_fn(|i| O::apply(a[i])));
-        }
+        cx.each(inst.first(), |[d, a], mask| {
+            let (d, a) = (d.cast::<O::D>(), a.cast::<O::A>());
+            for p in 0..LANES / PIECE {
+                let a = piece(a, p);
+                put(d, p, mask, from_fn(|i| O::apply(a[i])));
+            }
+        });
     }
     Flow::Next
 }
 
 #[inline(always)]
-pub(crate) unsafe fn op2_body<O: Op2, const AVX: bool>(
+pub(crate) unsafe fn op2_body<O: Op2, const ISA: u8>(
     cx: &mut Context<'_>,
     inst: &Inst,
-    mask: u32,
+    _: u32,
 ) -> Flow {
     // SAFETY: the lowering stage checked the widths of the rows.
     unsafe {
-        let d = cx.row::<O::D>(inst.rows[0]);
-        let (a, b) = (cx.row::<O::A>(inst.rows[1]), cx.row::<O::B>(inst.rows[2]));
-        if mask == FULL {
-            for p in 0..LANES / PIECE {
-                let (a, b) = (piece(a, p), piece(b, p));
-                put(d, p, FULL, from_fn(|i| O::apply(a[i], b[i])));
+        cx.each(inst.first(), |[d, a, b], mask| {
+            let (d, a, b) = (d.cast::<O::D>(), a.cast::<O::A>(), b.cast::<O::B>());
+            if mask == FULL {
+                for p in 0..LANES / PIECE {
+                    let (a, b) = (piece(a, p), piece(b, p));
+                    put(d, p, FULL, from_fn(|i| O::apply(a[i], b[i])));
+                }
+            } else {
+                for p in 0..LANES / PIECE {
+                    let (a, b) = (piece(a, p), piece(b, p));
+                    put(d, p, mask, from_fn(|i| O::apply(a[i], b[i])));
+                }
             }
-        } else {
-            for p in 0..LANES / PIECE {
-                let (a, b) = (piece(a, p), piece(b, p));
-                put(d, p, mask, from_fn(|i| O::apply(a[i], b[i])));
-            }
-        }
+        });
     }
     Flow::Next
 }
 
 #[inline(always)]
-unsafe fn op3_body<O: Op3, const AVX: bool>(cx: &mut Context<'_>, inst: &Inst, mask: u32) -> Flow {
+unsafe fn op3_body<O: Op3, const ISA: u8>(cx: &mut Context<'_>, inst: &Inst, _: u32) -> Flow {
     // SAFETY: the lowering stage checked the widths of the rows.
     unsafe {
-        let d = cx.row::<O::D>(inst.rows[0]);
-        let (a, b) = (cx.row::<O::A>(inst.rows[1]), cx.row::<O::B>(inst.rows[2]));
-        let c = cx.row::<O::C>(inst.rows[3]);
-        if mask == FULL {
-            for p in 0..LANES / PIECE {
-                let (a, b, c) = (piece(a, p), piece(b, p), piece(c, p));
-                put(d, p, FULL, from_fn(|i| O::apply(a[i], b[i], c[i])));
+        cx.each(inst.first(), |[d, a, b, c], mask| {
+            let (d, a) = (d.cast::<O::D>(), a.cast::<O::A>());
+            let (b, c) = (b.cast::<O::B>(), c.cast::<O::C>());
+            if mask == FULL {
+                for p in 0..LANES / PIECE {
+                    let (a, b, c) = (piece(a, p), piece(b, p), piece(c, p));
+                    put(d, p, FULL, from_fn(|i| O::apply(a[i], b[i], c[i])));
+                }
+            } else {
+                for p in 0..LANES / PIECE {
+                    let (a, b, c) = (piece(a, p), piece(b, p), piece(c, p));
+                    put(d, p, mask, from_fn(|i| O::apply(a[i], b[i], c[i])));
+                }
             }
-        } else {
-            for p in 0..LANES / PIECE {
-                let (a, b, c) = (piece(a, p), piece(b, p), piece(c, p));
-                put(d, p, mask, from_fn(|i| O::apply(a[i], b[i], c[i])));
-            }
-        }
+        });
     }
     Flow::Next
 }
@@ -159,24 +163,24 @@ pub(crate) mod setp {
 /// The comparison of two rows: a bit per lane.
 ///
 /// # Safety
-/// Both rows have 32 values. With `AVX`, the host has AVX2.
+/// Both rows have 32 values. With an `ISA`, the host has AVX2.
 #[inline(always)]
-unsafe fn test_row<T: Test, const AVX: bool>(a: *const T::A, b: *const T::A) -> u32 {
+unsafe fn test_row<T: Test, const ISA: u8>(a: *const T::A, b: *const T::A) -> u32 {
     let mut bits = 0u32;
     for p in 0..LANES / PIECE {
         // SAFETY: the caller vouches for the rows.
         let (a, b) = unsafe { (piece(a, p), piece(b, p)) };
         let wide: [i32; PIECE] = from_fn(|i| -i32::from(T::test(a[i], b[i])));
-        bits |= sign_bits::<AVX>(wide) << (p * PIECE);
+        bits |= sign_bits::<ISA>(wide) << (p * PIECE);
     }
     bits
 }
 
 /// The signs of eight words as the low bits of a word.
 #[inline(always)]
-fn sign_bits<const AVX: bool>(words: [i32; PIECE]) -> u32 {
+pub(crate) fn sign_bits<const ISA: u8>(words: [i32; PIECE]) -> u32 {
     #[cfg(target_arch = "x86_64")]
-    if AVX {
+    if ISA > 0 {
         use core::arch::x86_64::{__m256, _mm256_movemask_ps};
         // SAFETY: AVX is only set in handlers for hosts that have it; any bits are valid floats.
         return unsafe {
@@ -190,42 +194,58 @@ fn sign_bits<const AVX: bool>(words: [i32; PIECE]) -> u32 {
 }
 
 #[inline(always)]
-unsafe fn setp_body<T: Test, const AVX: bool>(
-    cx: &mut Context<'_>,
-    inst: &Inst,
-    mask: u32,
-) -> Flow {
+unsafe fn setp_body<T: Test, const ISA: u8>(cx: &mut Context<'_>, inst: &Inst, _: u32) -> Flow {
     // SAFETY: the lowering stage checked the widths of the rows.
     unsafe {
-        let (a, b) = (cx.row::<T::A>(inst.rows[1]), cx.row::<T::A>(inst.rows[2]));
-        let bits = test_row::<T, AVX>(a, b);
         if inst.aux == 0 {
-            cx.set_predicate(inst.rows[0], bits, mask);
+            cx.each(inst.first(), |[d, a, b], mask| {
+                set(d, test_row::<T, ISA>(a.cast(), b.cast()), mask);
+            });
             return Flow::Next;
         }
-        let c = match inst.aux & 3 {
-            0 => 0,
-            _ => {
-                cx.predicate(inst.rows[4])
-                    ^ if inst.aux & setp::NEGATED != 0 {
-                        FULL
-                    } else {
-                        0
-                    }
+        let second = inst.aux & setp::SECOND != 0;
+        let negate = if inst.aux & setp::NEGATED != 0 {
+            FULL
+        } else {
+            0
+        };
+        let [d, a, b, e, c, _] = inst.rows;
+        let rows = [
+            d,
+            a,
+            b,
+            if second { e } else { d },
+            if inst.aux & 3 != 0 { c } else { d },
+        ];
+        cx.each(rows, |[d, a, b, e, c], mask| {
+            let bits = test_row::<T, ISA>(a.cast(), b.cast());
+            let c = *c.cast::<u32>() ^ negate;
+            let combine = |bits: u32| match inst.aux & 3 {
+                setp::AND => bits & c,
+                setp::OR => bits | c,
+                setp::XOR => bits ^ c,
+                _ => bits,
+            };
+            set(d, combine(bits), mask);
+            if second {
+                set(e, combine(!bits), mask);
             }
-        };
-        let combine = |bits: u32| match inst.aux & 3 {
-            setp::AND => bits & c,
-            setp::OR => bits | c,
-            setp::XOR => bits ^ c,
-            _ => bits,
-        };
-        cx.set_predicate(inst.rows[0], combine(bits), mask);
-        if inst.aux & setp::SECOND != 0 {
-            cx.set_predicate(inst.rows[3], combine(!bits), mask);
-        }
+        });
     }
     Flow::Next
+}
+
+/// Changes the bits of a predicate in the mask's lanes.
+///
+/// # Safety
+/// It is the address of a predicate.
+#[inline(always)]
+unsafe fn set(predicate: *mut u8, bits: u32, mask: u32) {
+    // SAFETY: the caller vouches for the address.
+    unsafe {
+        let word = predicate.cast::<u32>();
+        *word = (*word & !mask) | (bits & mask);
+    }
 }
 
 /// `set`: the comparison as a value: `aux` where it holds, else 0; combined as in `setp`, with the
@@ -298,44 +318,41 @@ impl FromBits for u128 {
 
 /// `selp`: row 1 where the predicate in row 3 holds, else row 2.
 #[inline(always)]
-unsafe fn select_body<T: FromBits, const AVX: bool>(
+unsafe fn select_body<T: FromBits, const ISA: u8>(
     cx: &mut Context<'_>,
     inst: &Inst,
-    mask: u32,
+    _: u32,
 ) -> Flow {
     // SAFETY: the lowering stage checked the widths of the rows.
     unsafe {
-        let d = cx.row::<T>(inst.rows[0]);
-        let (a, b) = (cx.row::<T>(inst.rows[1]), cx.row::<T>(inst.rows[2]));
-        let bits = cx.predicate(inst.rows[3]);
-        for p in 0..LANES / PIECE {
-            let (a, b) = (piece(a, p), piece(b, p));
-            let bits = bits >> (p * PIECE);
-            put(
-                d,
-                p,
-                mask,
-                from_fn(|i| if bits & (1 << i) != 0 { a[i] } else { b[i] }),
-            );
-        }
+        cx.each(inst.first(), |[d, a, b, c], mask| {
+            let (d, a, b) = (d.cast::<T>(), a.cast(), b.cast());
+            let bits = *c.cast::<u32>();
+            for p in 0..LANES / PIECE {
+                let (a, b) = (piece(a, p), piece(b, p));
+                let bits = bits >> (p * PIECE);
+                put(
+                    d,
+                    p,
+                    mask,
+                    from_fn(|i| if bits & (1 << i) != 0 { a[i] } else { b[i] }),
+                );
+            }
+        });
     }
     Flow::Next
 }
 
 /// `mov` between rows of one width.
 #[inline(always)]
-unsafe fn copy_body<T: FromBits, const AVX: bool>(
-    cx: &mut Context<'_>,
-    inst: &Inst,
-    mask: u32,
-) -> Flow {
+unsafe fn copy_body<T: FromBits, const ISA: u8>(cx: &mut Context<'_>, inst: &Inst, _: u32) -> Flow {
     // SAFETY: the lowering stage checked the widths of the rows.
     unsafe {
-        let (d, a) = (cx.row::<T>(inst.rows[0]), cx.row::<T>(inst.rows[1]));
-        for p in 0..LANES / PIECE {
-            let a = piece(a, p);
-            put(d, p, mask, a);
-        }
+        cx.each(inst.first(), |[d, a], mask| {
+            for p in 0..LANES / PIECE {
+                put::<T>(d.cast(), p, mask, piece(a.cast(), p));
+            }
+        });
     }
     Flow::Next
 }
@@ -369,40 +386,44 @@ unsafe fn carry_body<O: Carry, const AVX: bool>(
 
 /// Any function of two predicates: the truth table is in `aux`, bit `2a + b`.
 #[inline(always)]
-unsafe fn logic_body<const AVX: bool>(cx: &mut Context<'_>, inst: &Inst, mask: u32) -> Flow {
+unsafe fn logic_body<const AVX: bool>(cx: &mut Context<'_>, inst: &Inst, _: u32) -> Flow {
+    let keep: [u32; 4] = from_fn(|i| if inst.aux >> i & 1 != 0 { FULL } else { 0 });
     // SAFETY: the rows are predicates.
     unsafe {
-        let (a, b) = (cx.predicate(inst.rows[1]), cx.predicate(inst.rows[2]));
-        let term = |bit: u64, value: u32| if inst.aux >> bit & 1 != 0 { value } else { 0 };
-        let bits = term(0, !a & !b) | term(1, !a & b) | term(2, a & !b) | term(3, a & b);
-        cx.set_predicate(inst.rows[0], bits, mask);
+        cx.each(inst.first(), |[d, a, b], mask| {
+            let (a, b) = (*a.cast::<u32>(), *b.cast::<u32>());
+            let bits =
+                (!a & !b & keep[0]) | (!a & b & keep[1]) | (a & !b & keep[2]) | (a & b & keep[3]);
+            set(d, bits, mask);
+        });
     }
     Flow::Next
 }
 
 /// `lop3.b32`: the truth table is in `aux`.
 #[inline(always)]
-unsafe fn lop3_body<const AVX: bool>(cx: &mut Context<'_>, inst: &Inst, mask: u32) -> Flow {
+unsafe fn lop3_body<const ISA: u8>(cx: &mut Context<'_>, inst: &Inst, _: u32) -> Flow {
     // SAFETY: the lowering stage checked the widths of the rows.
     unsafe {
-        let d = cx.row::<u32>(inst.rows[0]);
-        let [a, b, c] = [1, 2, 3].map(|i| cx.row::<u32>(inst.rows[i]));
         let keep: [u32; 8] = from_fn(|i| if inst.aux >> i & 1 != 0 { FULL } else { 0 });
-        for p in 0..LANES / PIECE {
-            let (a, b, c) = (piece(a, p), piece(b, p), piece(c, p));
-            let result = from_fn(|i| {
-                let (a, b, c) = (a[i], b[i], c[i]);
-                (!a & !b & !c & keep[0])
-                    | (!a & !b & c & keep[1])
-                    | (!a & b & !c & keep[2])
-                    | (!a & b & c & keep[3])
-                    | (a & !b & !c & keep[4])
-                    | (a & !b & c & keep[5])
-                    | (a & b & !c & keep[6])
-                    | (a & b & c & keep[7])
-            });
-            put(d, p, mask, result);
-        }
+        cx.each(inst.first(), |[d, a, b, c], mask| {
+            for p in 0..LANES / PIECE {
+                let (a, b, c): ([u32; PIECE], [u32; PIECE], [u32; PIECE]) =
+                    (piece(a.cast(), p), piece(b.cast(), p), piece(c.cast(), p));
+                let result = from_fn(|i| {
+                    let (a, b, c) = (a[i], b[i], c[i]);
+                    (!a & !b & !c & keep[0])
+                        | (!a & !b & c & keep[1])
+                        | (!a & b & !c & keep[2])
+                        | (!a & b & c & keep[3])
+                        | (a & !b & !c & keep[4])
+                        | (a & !b & c & keep[5])
+                        | (a & b & !c & keep[6])
+                        | (a & b & c & keep[7])
+                });
+                put::<u32>(d.cast(), p, mask, result);
+            }
+        });
     }
     Flow::Next
 }
@@ -469,19 +490,19 @@ unsafe fn rare3_body<O: Op3, const AVX: bool>(
 }
 
 handlers! {
-    one rare1<O: Op1> = rare1_body;
-    one rare2<O: Op2> = rare2_body;
-    one rare3<O: Op3> = rare3_body;
-    two op1<O: Op1> = op1_body;
-    two op2<O: Op2> = op2_body;
-    two op3<O: Op3> = op3_body;
-    two setp_test<T: Test> = setp_body;
-    one set_test<T: Test, D: FromBits> = set_body;
-    two select<T: FromBits> = select_body;
-    two copy<T: FromBits> = copy_body;
-    two carry<O: Carry> = carry_body;
-    one logic = logic_body;
-    two lop3 = lop3_body;
+    one rare1<O: Op1> = rare1_body as Rows;
+    one rare2<O: Op2> = rare2_body as Rows;
+    one rare3<O: Op3> = rare3_body as Rows;
+    all op1<O: Op1> = op1_body as Crowd;
+    all op2<O: Op2> = op2_body as Crowd;
+    all op3<O: Op3> = op3_body as Crowd;
+    all setp_test<T: Test> = setp_body as Crowd;
+    one set_test<T: Test, D: FromBits> = set_body as Rows;
+    all select<T: FromBits> = select_body as Crowd;
+    all copy<T: FromBits> = copy_body as Crowd;
+    two carry<O: Carry> = carry_body as Rows;
+    one logic = logic_body as Crowd;
+    all lop3 = lop3_body as Crowd;
 }
 
 /// Defines operations: `Name(A) -> D = |a| expression;`, with one to three operands.

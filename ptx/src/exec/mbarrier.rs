@@ -129,5 +129,5 @@ pub(crate) fn pending_count(_: u64, [token, ..]: [u64; 3]) -> u64 {
 }
 
 handlers! {
-    one barrier = barrier_body;
+    one barrier = barrier_body as Memory;
 }

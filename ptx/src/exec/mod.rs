@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Execution: runs the lowered code of a kernel for a grid of thread blocks.
 //!
-//! `grid` hands blocks to threads, `block` gives turns to warps, `warp` chooses which lanes of a
-//! warp run, and a handler (in `lanes`, `access`, `atomic`, `control`, `collective`, `system`)
+//! `grid` hands blocks to threads, `block` gives turns to warps, `convoy` runs warps that are at one
+//! place together, `warp` chooses which lanes of a warp run, and a handler (in `lanes`, `access`, `atomic`, `control`, `collective`, `system`)
 //! executes one instruction for them; one in `chain`, `computed` or `indexed` a sequence of
 //! instructions.
 
@@ -16,6 +16,7 @@ pub(crate) mod collective;
 pub(crate) mod computed;
 mod context;
 pub(crate) mod control;
+pub(crate) mod convoy;
 pub(crate) mod fault;
 pub(crate) mod fragment;
 pub(crate) mod frame;

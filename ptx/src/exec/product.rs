@@ -401,5 +401,5 @@ unsafe fn product_body<const AVX: bool>(cx: &mut Context<'_>, inst: &Inst, mask:
 }
 
 handlers! {
-    two product = product_body;
+    two product = product_body as Meeting;
 }

@@ -4,7 +4,7 @@
 
 use super::code::{Base, LANES, Row};
 
-/// A special register kept as a row. Rows are 256 bytes apart.
+/// A special register kept as a row of words; that of the grid, the last one, of double words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u32)]
 #[allow(missing_docs)]
@@ -25,42 +25,18 @@ pub(crate) enum Special {
     NWarpId,
     SmId,
     NSmId,
-    GridId,
     DynamicShared,
     TotalShared,
     WorkspaceHigh,
     WorkspaceLow,
+    GridId,
 }
 
-const ROW: u32 = 256;
+const ROW: u32 = 4 * LANES as u32;
 
 impl Special {
-    pub const ALL: [Special; 21] = [
-        Special::TidX,
-        Special::TidY,
-        Special::TidZ,
-        Special::NtidX,
-        Special::NtidY,
-        Special::NtidZ,
-        Special::CtaidX,
-        Special::CtaidY,
-        Special::CtaidZ,
-        Special::NctaidX,
-        Special::NctaidY,
-        Special::NctaidZ,
-        Special::WarpId,
-        Special::NWarpId,
-        Special::SmId,
-        Special::NSmId,
-        Special::GridId,
-        Special::DynamicShared,
-        Special::TotalShared,
-        Special::WorkspaceHigh,
-        Special::WorkspaceLow,
-    ];
-
     /// Bytes of all rows.
-    pub const BYTES: usize = Special::ALL.len() * ROW as usize;
+    pub const BYTES: usize = (Special::GridId as u32 + 2) as usize * ROW as usize;
 
     /// Its row.
     pub const fn row(self) -> Row {
@@ -152,77 +128,84 @@ impl LaunchShape {
         self.threads().div_ceil(LANES as u32)
     }
 
-    /// Writes the special registers of a warp. `written` is the launch whose registers the rows
-    /// held before: what is the same for the whole launch is only written once.
+    /// Writes a special register that is the same for all lanes, if the kernel reads it.
     ///
     /// # Safety
     /// `rows` has [`Special::BYTES`] bytes, aligned to 64.
-    pub unsafe fn write(
-        &self,
-        rows: *mut u8,
-        ctaid: [u32; 3],
-        warp: u32,
-        worker: u32,
-        written: &mut u64,
-    ) {
-        let spread = |special: Special, value: u32| {
-            if self.used & special.bit() != 0 {
-                // SAFETY: each special register has a row of 256 bytes in the caller's block.
-                unsafe {
-                    rows.add(special.row().offset())
-                        .cast::<[u32; LANES]>()
-                        .write([value; LANES])
-                };
-            }
-        };
-        if let Some(tids) = self.tids.get(warp as usize) {
-            for (special, values) in [Special::TidX, Special::TidY, Special::TidZ]
-                .into_iter()
-                .zip(tids)
-            {
-                if self.used & special.bit() != 0 {
-                    // SAFETY: as above.
-                    unsafe {
-                        rows.add(special.row().offset())
-                            .cast::<[u32; LANES]>()
-                            .write(*values)
-                    };
-                }
-            }
+    #[inline(always)]
+    unsafe fn spread(&self, rows: *mut u8, special: Special, value: u32) {
+        if self.used & special.bit() != 0 {
+            // SAFETY: each special register has a row in the caller's bytes.
+            unsafe {
+                rows.add(special.row().offset())
+                    .cast::<[u32; LANES]>()
+                    .write([value; LANES])
+            };
         }
-        spread(Special::CtaidX, ctaid[0]);
-        spread(Special::CtaidY, ctaid[1]);
-        spread(Special::CtaidZ, ctaid[2]);
-        spread(Special::WarpId, warp);
-        if *written == self.grid_id {
-            return;
+    }
+
+    /// Writes the special registers that depend on the block.
+    ///
+    /// # Safety
+    /// As for `spread`.
+    #[inline(always)]
+    pub unsafe fn write_block(&self, rows: *mut u8, ctaid: [u32; 3]) {
+        // SAFETY: the caller vouches for the rows.
+        unsafe {
+            self.spread(rows, Special::CtaidX, ctaid[0]);
+            self.spread(rows, Special::CtaidY, ctaid[1]);
+            self.spread(rows, Special::CtaidZ, ctaid[2]);
         }
-        *written = self.grid_id;
-        spread(Special::NtidX, self.block[0]);
-        spread(Special::NtidY, self.block[1]);
-        spread(Special::NtidZ, self.block[2]);
-        spread(Special::NctaidX, self.grid[0]);
-        spread(Special::NctaidY, self.grid[1]);
-        spread(Special::NctaidZ, self.grid[2]);
-        spread(Special::NWarpId, self.warps());
-        spread(Special::SmId, worker);
-        spread(Special::NSmId, self.workers);
-        spread(Special::DynamicShared, self.dynamic_shared);
-        spread(Special::TotalShared, self.total_shared);
+    }
+
+    /// Writes those that are the same for a warp in all blocks of the launch.
+    ///
+    /// # Safety
+    /// As for `spread`.
+    pub unsafe fn write_warp(&self, rows: *mut u8, warp: u32, worker: u32) {
         let workspace = if self.cooperative {
             super::window::start(super::window::LAUNCH)
         } else {
             0
         };
-        spread(Special::WorkspaceHigh, (workspace >> 32) as u32);
-        spread(Special::WorkspaceLow, workspace as u32);
-        if self.used & Special::GridId.bit() != 0 {
-            // SAFETY: as above.
-            unsafe {
+        let values = [
+            (Special::WarpId, warp),
+            (Special::NtidX, self.block[0]),
+            (Special::NtidY, self.block[1]),
+            (Special::NtidZ, self.block[2]),
+            (Special::NctaidX, self.grid[0]),
+            (Special::NctaidY, self.grid[1]),
+            (Special::NctaidZ, self.grid[2]),
+            (Special::NWarpId, self.warps()),
+            (Special::SmId, worker),
+            (Special::NSmId, self.workers),
+            (Special::DynamicShared, self.dynamic_shared),
+            (Special::TotalShared, self.total_shared),
+            (Special::WorkspaceHigh, (workspace >> 32) as u32),
+            (Special::WorkspaceLow, workspace as u32),
+        ];
+        // SAFETY: the caller vouches for the rows.
+        unsafe {
+            for (special, value) in values {
+                self.spread(rows, special, value);
+            }
+            if let Some(tids) = self.tids.get(warp as usize) {
+                for (special, values) in [Special::TidX, Special::TidY, Special::TidZ]
+                    .into_iter()
+                    .zip(tids)
+                {
+                    if self.used & special.bit() != 0 {
+                        rows.add(special.row().offset())
+                            .cast::<[u32; LANES]>()
+                            .write(*values);
+                    }
+                }
+            }
+            if self.used & Special::GridId.bit() != 0 {
                 rows.add(Special::GridId.row().offset())
                     .cast::<[u64; LANES]>()
-                    .write([self.grid_id; LANES])
-            };
+                    .write([self.grid_id; LANES]);
+            }
         }
     }
 }

@@ -312,5 +312,5 @@ unsafe fn reduce(host: *mut u8, s: &Surface, op: SurfaceOp, value: u64) {
 }
 
 handlers! {
-    one surface = surface_body;
+    one surface = surface_body as Memory;
 }

@@ -397,6 +397,6 @@ fn answer(image: &Image, query: Query, level: u32) -> u32 {
 }
 
 handlers! {
-    one sample = sample_body;
-    one query = query_body;
+    one sample = sample_body as Memory;
+    one query = query_body as Memory;
 }

@@ -96,8 +96,8 @@ pub(crate) trait Address: Copy + PartialEq + 'static {
     /// Whether lane `i` of a row holds `first + i * size` for all lanes, or `first` without `step`.
     ///
     /// # Safety
-    /// The row has 32 values. With `AVX`, the host has AVX2.
-    unsafe fn regular<const AVX: bool>(
+    /// The row has 32 values. With an `ISA`, the host has AVX2.
+    unsafe fn regular<const ISA: u8>(
         row: *const Self,
         first: Self,
         size: usize,
@@ -113,10 +113,10 @@ macro_rules! addresses {
             #[inline(always)]
             fn plus(self, offset: usize) -> $type { self.wrapping_add(offset as $type) }
             #[inline(always)]
-            unsafe fn regular<const AVX: bool>(row: *const $type, first: $type, size: usize, step: bool) -> bool {
+            unsafe fn regular<const ISA: u8>(row: *const $type, first: $type, size: usize, step: bool) -> bool {
                 let offsets: [$type; LANES] = core::array::from_fn(|i| (i * size) as $type);
                 #[cfg(target_arch = "x86_64")]
-                if AVX {
+                if ISA > 0 {
                     use core::arch::x86_64::*;
                     const PIECE: usize = 32 / size_of::<$type>();
                     // SAFETY: the caller vouches for the host and the row; each piece of 32 bytes

@@ -7,8 +7,8 @@
 //! uses up its budget of backward jumps while another one could run gives way to it, so that lanes
 //! which wait for each other get on.
 
-use super::block::BlockState;
-use super::code::{Code, Flow, Rows};
+use super::block::{Arena, BlockState};
+use super::code::{Code, Flow, LANES, Rows};
 use super::context::Context;
 use super::fault::Trouble;
 use super::schedule::{Choices, Schedule};
@@ -16,12 +16,16 @@ use super::system::Output;
 use super::watch::Findings;
 use crate::heap::Heap;
 use crate::image::Images;
+use crate::kernel::Kernel;
 use crate::memory::AddressSpace;
 
 /// Backward jumps in a turn. A wait for another lane or warp costs `SPIN_COST` of them at each
 /// atomic operation or volatile access.
-const TURN: i32 = 4096;
+pub(super) const TURN: i32 = 4096;
 pub(crate) const SPIN_COST: i32 = 32;
+
+/// Stacks that grew beyond this are not kept between launches.
+pub(super) const KEEP: usize = 1 << 20;
 
 /// Why a group does not run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,17 +59,37 @@ pub(crate) struct Group {
     pub stamp: u32,
 }
 
-/// Registers and local memory, which live as long as a warp runs and are used again by others.
+/// What a warp needs besides the registers of the kernel itself: it lives as long as the warp runs,
+/// and is used again by others.
 #[derive(Default)]
 pub(crate) struct Stacks {
+    /// Registers of the functions that the kernel calls.
     pub registers: Rows,
     /// 4-byte words, those of the 32 lanes side by side.
     pub local: Rows,
     /// Bytes of local memory per lane.
     pub local_bytes: u32,
-    pub special: Rows,
-    /// The launch whose special registers are there.
-    pub launch: u64,
+}
+
+impl Stacks {
+    /// Makes room for the local memory of a kernel.
+    fn fit(&mut self, kernel: &Kernel) {
+        let local = kernel.code.functions[0].local_bytes.next_multiple_of(4);
+        self.local.grow(local as usize * LANES);
+        self.local_bytes = (self.local.len() / LANES) as u32;
+    }
+
+    /// Whether they are small enough to be kept for later.
+    pub fn small(&self) -> bool {
+        self.registers.len() + self.local.len() <= KEEP
+    }
+}
+
+/// Where the registers of a warp are: those of the kernel, and behind them the special ones.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Home {
+    pub frame: *mut u8,
+    pub special: *mut u8,
 }
 
 /// How a turn of a warp ended.
@@ -85,7 +109,10 @@ pub(crate) struct Warp {
     pub index: u32,
     pub live: u32,
     pub groups: Vec<Group>,
+    /// Those that it uses, or used last.
     pub stacks: Option<Box<Stacks>>,
+    /// It has not run yet.
+    fresh: bool,
     /// The next choice goes to the group that waited longest.
     rotate: bool,
     clock: u32,
@@ -108,8 +135,9 @@ pub(crate) struct Surroundings<'a> {
 }
 
 impl Warp {
-    /// Sets the warp to the start of a kernel.
-    pub fn start(&mut self, index: u32, entry: u32, lanes: u32, schedule: Option<Schedule>) {
+    /// Makes the warp a new one, whose lanes are nowhere yet.
+    #[inline(always)]
+    pub fn start(&mut self, index: u32, lanes: u32) {
         self.index = index;
         self.live = if lanes >= 32 {
             u32::MAX
@@ -117,6 +145,13 @@ impl Warp {
             (1 << lanes) - 1
         };
         self.groups.clear();
+        self.fresh = true;
+        self.rotate = false;
+        self.clock = 0;
+    }
+
+    /// Puts the lanes to the start of a kernel.
+    pub fn enter(&mut self, entry: u32, schedule: Option<Schedule>) {
         let group = |mask| Group {
             pc: entry,
             mask,
@@ -135,10 +170,18 @@ impl Warp {
             }
             _ => self.groups.push(group(self.live)),
         }
-        self.choices = schedule.map(|schedule| Choices::new(schedule, u64::from(index) << 32));
-        self.stacks = None;
-        self.rotate = false;
-        self.clock = 0;
+        let seed = u64::from(self.index) << 32;
+        self.choices = schedule.map(|schedule| Choices::new(schedule, seed));
+    }
+
+    /// Takes the warp's stacks, which are made ready before its first turn.
+    #[inline]
+    pub fn board(&mut self, kernel: &Kernel, arena: &mut Arena) -> Box<Stacks> {
+        let mut stacks = self.stacks.take().unwrap_or_else(|| arena.stacks());
+        if core::mem::take(&mut self.fresh) {
+            stacks.fit(kernel);
+        }
+        stacks
     }
 
     /// Lets the warp run until its budget is used, or all its lanes wait or have exited.
@@ -146,40 +189,17 @@ impl Warp {
         &mut self,
         around: &Surroundings<'_>,
         block: &mut BlockState,
-        stacks: &mut Stacks,
-    ) -> Turn {
-        let entry_pc = around.code.functions[0].entry;
-        let mut cx = Context {
-            bases: [
-                stacks.registers.as_mut_ptr(),
-                around.code.constants.as_ptr().cast_mut(),
-                stacks.special.as_mut_ptr(),
-                around.launch_rows.cast_mut(),
-            ],
-            warp: self.index,
-            active: 0,
-            pc: entry_pc,
-            limit: u32::MAX,
-            budget: match &mut self.choices {
-                Some(choices) => 1 + choices.below(64) as i32,
-                None => TURN,
-            },
-            resumed: false,
-            frame: 0,
-            local: 0,
-            live: self.live,
-            groups: &mut self.groups,
-            stacks,
-            block,
-            code: around.code,
-            space: around.space,
-            params: around.params,
-            output: around.output,
-            images: around.images,
-            heap: around.heap,
-            region: 0,
-            trouble: None,
+        stacks: Box<Stacks>,
+        home: Home,
+    ) -> (Turn, Box<Stacks>) {
+        let budget = match &mut self.choices {
+            Some(choices) => 1 + choices.below(64) as i32,
+            None => TURN,
         };
+        let mut mask = 0;
+        let mut cx = Context::new(around, block, stacks, &mut self.groups, home, &mut mask);
+        cx.budget = budget;
+        (cx.warp, cx.live) = (self.index, self.live);
         let end = loop {
             wake(&mut cx);
             let apart = around.schedule.is_some_and(|schedule| schedule.lanes_apart);
@@ -220,7 +240,7 @@ impl Warp {
             }
         };
         self.live = cx.live;
-        end
+        (end, cx.stacks)
     }
 }
 
@@ -369,8 +389,11 @@ fn run(cx: &mut Context<'_>) -> Stop {
             pc += 1;
         } else {
             cx.pc = pc;
-            // SAFETY: the instruction belongs to the code that this warp runs.
-            match unsafe { (inst.run)(cx, inst, mask) } {
+            // SAFETY: the instruction belongs to the code that this warp runs, and there is one mask.
+            match unsafe {
+                *cx.masks = mask;
+                inst.execute(cx, mask)
+            } {
                 Flow::Next => pc += 1,
                 Flow::Jump => {
                     if cx.pc <= pc {

@@ -36,8 +36,6 @@ pub(crate) struct Draft {
     /// Which rows it writes.
     pub defs: u8,
     pub patch: Patch,
-    /// It only computes: reads rows, writes a row, and goes on to the next.
-    pub pure: bool,
     /// Which of `Shared::wides` holds more of its rows.
     pub wide: Option<u32>,
     pub line: u32,
@@ -200,7 +198,6 @@ impl<'a> Builder<'a> {
             inst,
             defs,
             patch: Patch::None,
-            pure: false,
             wide: None,
             line: self.line,
         });
@@ -263,7 +260,7 @@ impl<'a> Builder<'a> {
     fn plain1<O: Op1>(&mut self, run: Handler, d: &Operand, a: &Operand) -> Result<(), Refusal> {
         let a = self.source(a, Width::of::<O::A>())?;
         let d = self.destination(d, Width::of::<O::D>())?;
-        self.emit(run, &[d, a], &[0], 0, 0).pure = true;
+        self.emit(run, &[d, a], &[0], 0, 0);
         Ok(())
     }
 
@@ -277,7 +274,7 @@ impl<'a> Builder<'a> {
         let a = self.source(a, Width::of::<O::A>())?;
         let b = self.source(b, Width::of::<O::B>())?;
         let d = self.destination(d, Width::of::<O::D>())?;
-        self.emit(run, &[d, a, b], &[0], 0, 0).pure = true;
+        self.emit(run, &[d, a, b], &[0], 0, 0);
         Ok(())
     }
 
@@ -293,7 +290,7 @@ impl<'a> Builder<'a> {
         let b = self.source(b, Width::of::<O::B>())?;
         let c = self.source(c, Width::of::<O::C>())?;
         let d = self.destination(d, Width::of::<O::D>())?;
-        self.emit(run, &[d, a, b, c], &[0], 0, 0).pure = true;
+        self.emit(run, &[d, a, b, c], &[0], 0, 0);
         Ok(())
     }
 
@@ -352,7 +349,7 @@ impl<'a> Builder<'a> {
         }
         let run = apply::apply(self.lanes);
         let (imm, aux) = (apply::imm(widths, constant), apply::aux(function));
-        self.emit(run, &rows, &[0], imm, aux).pure = true;
+        self.emit(run, &rows, &[0], imm, aux);
     }
 
     /// Emits a copy between rows of a width.

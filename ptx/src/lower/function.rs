@@ -153,13 +153,13 @@ pub(crate) fn lower(
         inst.guard == always
             && inst.guard_xor == 0
             && (draft.patch == Patch::Label
-                || enders
-                    .iter()
-                    .any(|end| core::ptr::fn_addr_eq(*end, inst.run))
-                || core::ptr::fn_addr_eq(indexed, inst.run))
+                || enders.iter().any(|end| end.is(inst.run))
+                || indexed.is(inst.run))
     };
     let table = |draft: &Draft| {
-        core::ptr::fn_addr_eq(indexed, draft.inst.run).then_some(draft.inst.imm as usize)
+        indexed
+            .is(draft.inst.run)
+            .then_some(draft.inst.imm as usize)
     };
     let flow = allocate::Flow {
         labels: &labels,
@@ -174,6 +174,8 @@ pub(crate) fn lower(
     let frame_bytes =
         allocate::allocate(&mut drafts, &mut shared.wides, &registers, &lives, header)
             .map_err(|why| refused(function.line, name, why))?;
+    // The frame of a function that is called must not begin where that of the kernel does.
+    let frame_bytes = frame_bytes.max(64);
     let local_bytes = u32::try_from(local_bytes.next_multiple_of(16)).unwrap_or(u32::MAX);
     Ok(Lowered {
         drafts,

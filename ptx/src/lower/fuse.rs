@@ -12,7 +12,7 @@ use super::{Refusal, Shared};
 use crate::exec::Lanes;
 use crate::exec::access::{InGlobal, InShared, load, store};
 use crate::exec::chain::{self, Chain, Product, REACH, STEP, chain};
-use crate::exec::code::{Base, Handler, LANES, Row, Width};
+use crate::exec::code::{Base, Conduct, Handler, LANES, Row, Width};
 use crate::exec::computed::{add_load, add_store};
 use crate::exec::indexed::{ARRAYS, Indexed, Item, Scale, indexed};
 use crate::exec::lanes::{op2, op3};
@@ -161,7 +161,7 @@ impl Fuser<'_> {
         start: usize,
         sizes: [(Row, usize); 2],
     ) -> Option<(Indexed, Handler)> {
-        let same = core::ptr::fn_addr_eq::<Handler, Handler>;
+        let same = Handler::is;
         let head = &drafts[start];
         let (_, handler) = self
             .scales
@@ -184,7 +184,12 @@ impl Fuser<'_> {
             let inst = &draft.inst;
             let [d, a, b] = [inst.rows[0], inst.rows[1], inst.rows[2]];
             let ours = |row: &Row| *row == scaled || arrays.contains(row);
-            let of = |row: Row| arrays.iter().position(|array| *array == row);
+            let of = |row: Row| {
+                arrays
+                    .iter()
+                    .position(|array| *array == row)
+                    .map(|at| at as u8)
+            };
             if self.labelled[at] || !self.plain(draft) {
                 break;
             }
@@ -193,7 +198,7 @@ impl Fuser<'_> {
                 if base.base() != Base::Launch as usize || ours(&d) || arrays.len() == ARRAYS {
                     break;
                 }
-                let array = arrays.len();
+                let array = arrays.len() as u8;
                 arrays.push(d);
                 items.push(Item::Base { array, base });
             } else if (same(inst.run, load) || same(inst.run, store))
@@ -206,7 +211,7 @@ impl Fuser<'_> {
                     Item::Store { array }
                 });
                 useful = items.len();
-            } else if draft.pure
+            } else if inst.run.conduct == Conduct::Crowd
                 && !inst.rows.iter().any(ours)
                 && !same(inst.run, self.add)
                 && !self.scales.iter().any(|(scale, _)| same(*scale, inst.run))
@@ -233,6 +238,7 @@ impl Fuser<'_> {
         };
         for (i, item) in items.iter().enumerate() {
             if let Item::Base { array, .. } = *item {
+                let array = array as usize;
                 indexed.last_address[array] = last(arrays[array], start + 1 + i)?;
             }
         }
@@ -241,7 +247,7 @@ impl Fuser<'_> {
 
     /// The handler for an addition whose result is the address of the next instruction.
     fn computed(&self, drafts: &[Draft], at: usize) -> Option<Handler> {
-        let same = core::ptr::fn_addr_eq::<Handler, Handler>;
+        let same = Handler::is;
         if !same(drafts[at].inst.run, self.add) {
             return None;
         }
@@ -263,7 +269,7 @@ impl Fuser<'_> {
 
     /// The chain that starts at an instruction, if there is one of two steps or more.
     fn chain(&self, drafts: &[Draft], start: usize) -> Option<(Chain, Handler)> {
-        let same = core::ptr::fn_addr_eq::<Handler, Handler>;
+        let same = Handler::is;
         if !same(drafts[start].inst.run, self.load) {
             return None;
         }
