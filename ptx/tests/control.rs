@@ -80,6 +80,27 @@ fn indexed_branches_reach_every_target() {
 }
 
 #[test]
+fn parameters_of_functions_may_be_smaller_than_words() {
+    let source = ".version 8.0\n.target sm_80\n.address_size 64\n
+        .func (.param .align 2 .b8 r[2]) f(.param .align 1 .b8 a[1], .param .align 2 .b8 b[2], .param .align 1 .b8 c[3],
+            .param .align 1 .b8 d[1], .param .b64 e) { .reg .b16 %h<9>; .reg .b64 %e;
+            ld.param.u8 %h1, [a]; ld.param.u16 %h2, [b]; ld.param.u8 %h3, [c+2]; ld.param.u8 %h4, [d]; ld.param.u64 %e, [e];
+            mul.lo.u16 %h1, %h1, 2; add.u16 %h1, %h1, %h2; add.u16 %h1, %h1, %h3; add.u16 %h1, %h1, %h4; cvt.u16.u64 %h5, %e;
+            add.u16 %h1, %h1, %h5; st.param.b16 [r], %h1; ret; }
+        .visible .entry k(.param .u64 out) { .reg .b16 %h<9>; .reg .b64 %rd<9>; .reg .b32 %r<9>;
+            { .param .align 1 .b8 a[1]; .param .align 2 .b8 b[2]; .param .align 1 .b8 c[3]; .param .align 1 .b8 d[1];
+            .param .b64 e; .param .align 2 .b8 r[2]; mov.u16 %h1, 100; st.param.b8 [a], %h1; mov.u16 %h2, 2000;
+            st.param.b16 [b], %h2; mov.u16 %h3, 30; st.param.b8 [c+2], %h3; mov.u16 %h4, 4; st.param.b8 [d], %h4;
+            mov.u64 %rd2, 20000; st.param.b64 [e], %rd2; call.uni (r), f, (a, b, c, d, e); ld.param.u16 %h5, [r]; }
+            cvt.u32.u16 %r1, %h5; ld.param.u64 %rd1, [out]; st.global.u32 [%rd1], %r1; ret; }";
+    let machine = Machine::new();
+    let kernel = machine.load(source).kernel("k").unwrap();
+    let out = machine.put(&[0u32]);
+    (machine.run(&kernel, [1, 1, 1], [1, 1, 1], &[Arg::U64(out)])).unwrap();
+    assert_eq!(machine.get::<u32>(out, 1), [22234]);
+}
+
+#[test]
 fn addresses_of_shared_memory_wrap_at_32_bits() {
     // nvcc keeps a row of a table below the table in a register, and reaches the table by the offset.
     let body = ".shared .align 4 .b32 t[40]; mov.u32 %r2, t; mad.lo.s32 %r3, %r1, 4, %r2; st.shared.u32 [%r3], %r1;
