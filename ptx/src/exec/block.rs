@@ -219,6 +219,7 @@ const KEEP: usize = 1 << 20;
 impl Arena {
     fn stacks(&mut self, kernel: &Kernel) -> Box<Stacks> {
         let mut stacks = self.free.pop().unwrap_or_default();
+        stacks.frames.clear();
         let function = &kernel.code.functions[0];
         stacks.registers.grow(function.frame_bytes as usize);
         let local = function.local_bytes.next_multiple_of(4);

@@ -396,7 +396,9 @@ fn local_variable(b: &mut Builder<'_>, variable: &Variable) -> Result<(), Refusa
     match variable.space {
         Space::Local | Space::Param => {
             let size = variable.size.unwrap_or(0);
-            let offset = b.local_bytes.next_multiple_of(variable.align.max(LOCAL_UNIT));
+            let offset = b
+                .local_bytes
+                .next_multiple_of(variable.align.max(LOCAL_UNIT));
             b.local_bytes = offset + size.next_multiple_of(LOCAL_UNIT);
             if b.local_bytes > FRAME_LIMIT {
                 return Err(Refusal::invalid("more than 512 KiB of local memory"));
