@@ -80,6 +80,54 @@ fn indexed_branches_reach_every_target() {
 }
 
 #[test]
+fn lanes_that_wait_for_each_other_in_different_functions_keep_their_registers() {
+    // One lane waits in a function, with its registers full, for what another does after it called another function.
+    let text = ".version 8.0\n.target sm_80\n.address_size 64\n.global .u32 flag;\n
+        .func (.param .b64 r) waits(.param .b64 x) { .reg .b64 %w<9>; .reg .pred %p; .reg .b32 %f;
+            ld.param.u64 %w1, [x]; add.u64 %w2, %w1, 1; add.u64 %w3, %w1, 2; add.u64 %w4, %w1, 3;
+            L: ld.volatile.global.u32 %f, [flag]; setp.eq.u32 %p, %f, 0; @%p bra L;
+            add.u64 %w1, %w1, %w2; add.u64 %w1, %w1, %w3; add.u64 %w1, %w1, %w4; st.param.b64 [r], %w1; ret; }
+        .func sets() { .reg .pred %p<40>; .reg .b32 %r<40>; .reg .b32 %f; mov.u32 %r1, 7; setp.eq.u32 %p1, %r1, 7;
+            setp.ne.u32 %p2, %r1, 7; setp.eq.u32 %p3, %r1, 7; setp.ne.u32 %p4, %r1, 7; add.u32 %r2, %r1, 1; add.u32 %r3, %r1, 2;
+            add.u32 %r4, %r1, 3; mul.lo.u32 %r5, %r4, %r3; mul.lo.u32 %r6, %r5, %r2; selp.u32 %r7, %r6, %r5, %p1;
+            selp.u32 %r8, %r7, %r4, %p2; selp.u32 %r9, %r8, %r3, %p3; selp.u32 %f, %r9, %r2, %p4; st.volatile.global.u32 [flag], %f;
+            ret; }
+        .visible .entry k(.param .u64 out) { .reg .b64 %rd<9>; .reg .b32 %r<9>; .reg .pred %p<3>; ld.param.u64 %rd1, [out];
+            mov.u32 %r1, %tid.x; cvt.u64.u32 %rd2, %r1; mul.lo.u64 %rd3, %rd2, 1000; setp.eq.u32 %p1, %r1, 5; @%p1 bra SET;
+            { .param .b64 a; .param .b64 b; st.param.b64 [a], %rd3; call.uni (b), waits, (a); ld.param.b64 %rd3, [b]; } bra.uni END;
+            SET: call.uni sets; END: mad.lo.u64 %rd1, %rd2, 8, %rd1; st.global.u64 [%rd1], %rd3; ret; }";
+    let machine = Machine::new();
+    let kernel = machine.load(text).kernel("k").unwrap();
+    let out = machine.put(&[0u64; 32]);
+    (machine.run(&kernel, [1, 1, 1], [32, 1, 1], &[Arg::U64(out)])).unwrap();
+    let expected: Vec<u64> = (0..32)
+        .map(|i| if i == 5 { 5000 } else { 4000 * i + 6 })
+        .collect();
+    assert_eq!(machine.get::<u64>(out, 32), expected);
+}
+
+#[test]
+fn parameters_of_functions_may_be_smaller_than_words() {
+    let source = ".version 8.0\n.target sm_80\n.address_size 64\n
+        .func (.param .align 2 .b8 r[2]) f(.param .align 1 .b8 a[1], .param .align 2 .b8 b[2], .param .align 1 .b8 c[3],
+            .param .align 1 .b8 d[1], .param .b64 e) { .reg .b16 %h<9>; .reg .b64 %e;
+            ld.param.u8 %h1, [a]; ld.param.u16 %h2, [b]; ld.param.u8 %h3, [c+2]; ld.param.u8 %h4, [d]; ld.param.u64 %e, [e];
+            mul.lo.u16 %h1, %h1, 2; add.u16 %h1, %h1, %h2; add.u16 %h1, %h1, %h3; add.u16 %h1, %h1, %h4; cvt.u16.u64 %h5, %e;
+            add.u16 %h1, %h1, %h5; st.param.b16 [r], %h1; ret; }
+        .visible .entry k(.param .u64 out) { .reg .b16 %h<9>; .reg .b64 %rd<9>; .reg .b32 %r<9>;
+            { .param .align 1 .b8 a[1]; .param .align 2 .b8 b[2]; .param .align 1 .b8 c[3]; .param .align 1 .b8 d[1];
+            .param .b64 e; .param .align 2 .b8 r[2]; mov.u16 %h1, 100; st.param.b8 [a], %h1; mov.u16 %h2, 2000;
+            st.param.b16 [b], %h2; mov.u16 %h3, 30; st.param.b8 [c+2], %h3; mov.u16 %h4, 4; st.param.b8 [d], %h4;
+            mov.u64 %rd2, 20000; st.param.b64 [e], %rd2; call.uni (r), f, (a, b, c, d, e); ld.param.u16 %h5, [r]; }
+            cvt.u32.u16 %r1, %h5; ld.param.u64 %rd1, [out]; st.global.u32 [%rd1], %r1; ret; }";
+    let machine = Machine::new();
+    let kernel = machine.load(source).kernel("k").unwrap();
+    let out = machine.put(&[0u32]);
+    (machine.run(&kernel, [1, 1, 1], [1, 1, 1], &[Arg::U64(out)])).unwrap();
+    assert_eq!(machine.get::<u32>(out, 1), [22234]);
+}
+
+#[test]
 fn addresses_of_shared_memory_wrap_at_32_bits() {
     // nvcc keeps a row of a table below the table in a register, and reaches the table by the offset.
     let body = ".shared .align 4 .b32 t[40]; mov.u32 %r2, t; mad.lo.s32 %r3, %r1, 4, %r2; st.shared.u32 [%r3], %r1;

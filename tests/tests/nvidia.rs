@@ -18,7 +18,7 @@ fn passes(name: &str, arguments: &[&str]) {
 }
 
 /// Not among them are those whose code only a GPU's driver executes or links (`managed_variable`,
-/// `separate_compilation`, `device_launch`), and those that state what the CPU device watches for
+/// `memory_hints`, `separate_compilation`, `device_launch`), and those that state what the CPU device watches for
 /// or refuses (`mistakes`, `never_ends`, `machine_code_only`).
 macro_rules! programs {
     ($($name:ident)*) => {
@@ -39,7 +39,7 @@ programs! {
     float_functions fork_before_cuda fork_program forward_progress group_collectives half_atomics
     half_precision histogram_atomics host_functions host_functions_meet indirect_calls integer_functions
     invalid_driver_handles invalid_handles kernel_parameters lane_locks large_sizes launch_api
-    library_synchronization managed mandelbrot many_launches matmul_tiled memcpy_2d_3d memory_hints
+    library_synchronization managed mandelbrot many_launches matmul_tiled memcpy_2d_3d
     memset_kinds nbody newer_architecture occupancy per_thread_stream pinned_memory reduction_shuffle
     registered_memory runtime_and_driver seed several_devices simd_video special_registers stencil
     sticky_errors streams_events surfaces symbols tensor_cores texture_descriptions textures threads_streams

@@ -83,17 +83,25 @@ unsafe fn indexed_branch_body<const AVX: bool>(
 unsafe fn enter(cx: &mut Context<'_>, inst: &Inst, mask: u32, function: usize) -> Flow {
     let code = cx.code;
     let lane = mask.trailing_zeros();
-    let Some(function) = code.functions.get(function) else {
+    let number = function;
+    let Some(function) = code.functions.get(number) else {
         return cx.fail(Trouble::InvalidTarget {
             lane,
             what: "a call",
-            target: function as u64,
+            target: number as u64,
         });
     };
     let (frame, local, back) = (cx.frame, cx.local, cx.pc + 1);
     let new_frame = u64::from(frame) + (inst.aux >> 32);
     let new_local = u64::from(local) + (inst.aux & 0xffff_ffff);
-    let frame_end = new_frame + u64::from(function.frame_bytes);
+    let bytes = u64::from(function.frame_bytes);
+    let frames = &mut cx.stacks.frames;
+    let new_frame = if cx.groups.is_empty() && cx.active == mask {
+        frames.enter_together(new_frame, bytes, number, mask)
+    } else {
+        frames.enter(new_frame, bytes, number, mask, cx.live)
+    };
+    let frame_end = new_frame + bytes;
     let local_end = (new_local + u64::from(function.local_bytes)).next_multiple_of(4);
     if frame_end > REGISTER_STACK {
         return cx.fail(Trouble::StackOverflow {
@@ -199,6 +207,7 @@ unsafe fn return_body<const AVX: bool>(cx: &mut Context<'_>, _inst: &Inst, mask:
     if rest != 0 {
         cx.split(rest, next, Wait::Ready);
     }
+    cx.stacks.frames.leave(u64::from(cx.frame), mask);
     let mut left = mask;
     loop {
         // SAFETY: frames of functions begin with a header of three rows of words, written by

@@ -69,11 +69,14 @@ pub(crate) struct Stacks {
     pub local: Rows,
     /// Bytes of local memory per lane.
     pub local_bytes: u32,
+    /// Where the functions that lanes are in have their registers.
+    pub frames: Frames,
 }
 
 impl Stacks {
     /// Makes room for the local memory of a kernel.
     fn fit(&mut self, kernel: &Kernel) {
+        self.frames.clear();
         let local = kernel.code.functions[0].local_bytes.next_multiple_of(4);
         self.local.grow(local as usize * LANES);
         self.local_bytes = (self.local.len() / LANES) as u32;
@@ -90,6 +93,80 @@ impl Stacks {
 pub(crate) struct Home {
     pub frame: *mut u8,
     pub special: *mut u8,
+}
+
+/// The frames of registers that are in use. Lanes that are in different functions at a time, because they wait for each
+/// other, must not have frames that overlap: what is one lane's column in one layout is others' predicates in another.
+#[derive(Default)]
+pub(crate) struct Frames(Vec<Frame>);
+
+struct Frame {
+    start: u64,
+    end: u64,
+    function: usize,
+    lanes: u32,
+}
+
+impl Frames {
+    pub fn clear(&mut self) {
+        self.0.clear();
+    }
+
+    /// Takes a frame from `start` on for lanes that enter a function, when there are no others.
+    pub fn enter_together(&mut self, start: u64, bytes: u64, function: usize, lanes: u32) -> u64 {
+        while self.0.last().is_some_and(|last| last.start >= start) {
+            self.0.pop();
+        }
+        let end = start + bytes;
+        self.0.push(Frame {
+            start,
+            end,
+            function,
+            lanes,
+        });
+        start
+    }
+
+    /// The same when other lanes are elsewhere: the frame is where none of those alive has another function's.
+    pub fn enter(&mut self, start: u64, bytes: u64, function: usize, lanes: u32, live: u32) -> u64 {
+        self.0.retain_mut(|frame| {
+            frame.lanes &= live;
+            frame.lanes != 0
+        });
+        let mut start = start;
+        loop {
+            let is_there = |frame: &Frame| frame.start == start && frame.function == function;
+            let other = self
+                .0
+                .iter()
+                .find(|frame| frame.start < start + bytes && start < frame.end && !is_there(frame));
+            if let Some(other) = other {
+                start = other.end;
+                continue;
+            }
+            match self.0.iter_mut().find(|frame| is_there(frame)) {
+                Some(frame) => frame.lanes |= lanes,
+                None => self.0.push(Frame {
+                    start,
+                    end: start + bytes,
+                    function,
+                    lanes,
+                }),
+            }
+            return start;
+        }
+    }
+
+    /// Lanes return from the function that has its frame there.
+    pub fn leave(&mut self, start: u64, lanes: u32) {
+        let mut frames = self.0.iter_mut().rev();
+        if let Some(frame) = frames.find(|frame| frame.start == start && frame.lanes & lanes != 0) {
+            frame.lanes &= !lanes;
+        }
+        while self.0.last().is_some_and(|last| last.lanes == 0) {
+            self.0.pop();
+        }
+    }
 }
 
 /// How a turn of a warp ended.

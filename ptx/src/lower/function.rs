@@ -356,9 +356,9 @@ pub(crate) struct Signature {
 }
 
 pub(crate) fn signature(returns: &[Variable], params: &[Variable]) -> Result<Signature, Refusal> {
-    let (mut places, bytes) = layout(returns)?;
+    let (mut places, bytes) = laid_out(returns, LOCAL_UNIT)?;
     let base = bytes.next_multiple_of(16);
-    let (inputs, bytes) = layout(params)?;
+    let (inputs, bytes) = laid_out(params, LOCAL_UNIT)?;
     places.extend(
         inputs
             .into_iter()
@@ -370,15 +370,22 @@ pub(crate) fn signature(returns: &[Variable], params: &[Variable]) -> Result<Sig
     })
 }
 
-/// Offsets and sizes of parameters, by natural alignment, and the bytes of all.
+/// Words are the unit of local memory, in which values are copied to and from calls.
+const LOCAL_UNIT: u64 = 4;
+
+/// Offsets and sizes of a kernel's parameters, by natural alignment, and the bytes of all.
 pub(crate) fn layout(variables: &[Variable]) -> Result<(Vec<(u64, u64)>, u64), Refusal> {
+    laid_out(variables, 1)
+}
+
+fn laid_out(variables: &[Variable], unit: u64) -> Result<(Vec<(u64, u64)>, u64), Refusal> {
     let mut at = 0u64;
     let mut places = Vec::with_capacity(variables.len());
     for variable in variables {
         // A parameter without a size: the values of a variadic call.
         let size = variable.size.unwrap_or(0);
-        let offset = at.next_multiple_of(variable.align);
-        at = offset + size;
+        let offset = at.next_multiple_of(variable.align.max(unit));
+        at = offset + size.next_multiple_of(unit);
         if at > FRAME_LIMIT {
             return Err(Refusal::invalid("more than 512 KiB of parameters"));
         }
@@ -391,9 +398,10 @@ fn local_variable(b: &mut Builder<'_>, variable: &Variable) -> Result<(), Refusa
     match variable.space {
         Space::Local | Space::Param => {
             let size = variable.size.unwrap_or(0);
-            // Words are the unit of local memory.
-            let offset = b.local_bytes.next_multiple_of(variable.align.max(4));
-            b.local_bytes = offset + size.next_multiple_of(4);
+            let offset = b
+                .local_bytes
+                .next_multiple_of(variable.align.max(LOCAL_UNIT));
+            b.local_bytes = offset + size.next_multiple_of(LOCAL_UNIT);
             if b.local_bytes > FRAME_LIMIT {
                 return Err(Refusal::invalid("more than 512 KiB of local memory"));
             }

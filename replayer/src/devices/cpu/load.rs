@@ -107,8 +107,10 @@ fn choose_ptx(image: &[u8], compute_capability: u32) -> Result<Vec<u8>, ModuleIn
                 format!("The PTX of the module cannot be read: {error}."),
             )
         })?;
+        if !text.is_empty() {
+            text.push(b'\n');
+        }
         text.extend_from_slice(without_zeros(&part));
-        text.push(b'\n');
     }
     match text.is_empty() {
         true => Err(no_ptx(&parsed, compute_capability)),
@@ -172,7 +174,7 @@ mod tests {
     #[test]
     fn ptx_text_may_end_with_zeros() {
         let text = b".version 7.0\n.target sm_80\n.address_size 64\n\0\0";
-        assert!(choose_ptx(text, 86).unwrap().ends_with(b"64\n\n"));
+        assert!(choose_ptx(text, 86).unwrap().ends_with(b"64\n"));
     }
 
     #[test]

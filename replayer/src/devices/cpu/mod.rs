@@ -26,7 +26,8 @@ use std::sync::{Arc, OnceLock};
 use parking_lot::Mutex;
 use vcuda_protocol::layout::MAX_DEVICES;
 use vcuda_protocol::{
-    DeviceInfo, Dim3, Extent, FunctionInfo, GlobalInfo, MemoryInfo, ModuleInfo, Pitch, Status,
+    Array, DeviceInfo, Dim3, Extent, FunctionInfo, GlobalInfo, MemoryInfo, ModuleInfo, Pitch,
+    Status,
 };
 use vcuda_ptx::{AddressSpace, Engine, MemoryError, Region};
 
@@ -655,6 +656,17 @@ impl Device for CpuDevice {
             tag,
         };
         self.machine.push(place, Work::Launch(launch));
+        Ok(())
+    }
+
+    fn array_create(&self, array: &Array, tag: u64) -> Result<(), Status> {
+        let size = array.bytes().ok_or(status::INVALID_VALUE)?;
+        self.allocate(array.address, size, Order::Device, tag)?;
+        self.machine
+            .tables
+            .lock()
+            .textures(self.index)?
+            .leave_room();
         Ok(())
     }
 

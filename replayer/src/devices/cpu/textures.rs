@@ -26,7 +26,7 @@ const SRGB: u32 = 0x10;
 pub(super) struct Textures {
     images: Arc<Images>,
     count: usize,
-    /// All numbers up to this one were given.
+    /// All numbers up to this one were given, or are a GPU's driver's.
     given: u64,
 }
 
@@ -50,6 +50,11 @@ impl Textures {
         }
         self.count += 1;
         Ok(object)
+    }
+
+    /// An array was made: a GPU's driver may take a number for it.
+    pub(super) fn leave_room(&mut self) {
+        self.given = self.given.saturating_add(1);
     }
 
     fn next(&mut self) -> u64 {
@@ -176,5 +181,7 @@ mod tests {
         assert_eq!([make(40, 1), make(0, 1)], [Ok(40), Ok(48)]);
         assert_eq!(make(u64::MAX, 1), Ok(u64::MAX));
         assert_eq!(make(0, 1), Ok(56));
+        textures.leave_room();
+        assert_eq!(textures.create(0, &texture(0x20)), Ok(65));
     }
 }
