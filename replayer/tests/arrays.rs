@@ -174,7 +174,7 @@ fn an_object_has_the_number_that_is_asked_for_or_the_next() {
     let (mut client, base) = arrays();
     let array = plane(base);
     client.ok(create(&array));
-    for (wish, number) in [(0, 8), (7, 7), (0, 16)] {
+    for (wish, number) in [(0, 9), (7, 7), (0, 17)] {
         let made = client.call(object(wish, &array));
         assert_eq!(made, Ok(Reply::Object(number)));
     }
