@@ -29,7 +29,7 @@ pack() {
     strip -o "$to/libvcuda.so" "$target/libvcuda.so"
     cp -L "$programs"/* "$to/programs/"
     # These state what the CPU device does: it refuses an instruction, watches for mistakes, ends what never ends.
-    rm -f "$to"/programs/{unsupported_instruction,mistakes,never_ends}
+    rm -f "$to"/programs/{unsupported_instruction,device_launch,machine_code_only,mistakes,never_ends}
     cp -L "$(find -L "$CUDA_ROOT" -name 'libcudart.so.13' | head -1)" "$to/"
     for calls in bench/*.cu; do
         "$NVCC" -O2 -std=c++17 -arch=compute_75 --cudart shared -o "$to/$(basename "${calls%.cu}")" "$calls"
@@ -66,6 +66,8 @@ compare() {
             local start=$EPOCHREALTIME
             if foreign "$name"; then printf 'PASS %s\nends with 0\n' "$name" >"$native"; else natively "$here/programs/$name" >"$native"; fi
             awk "BEGIN { print $EPOCHREALTIME - $start }" >"$native.time"
+            cp "$work/stderr" "$native.stderr" 2>/dev/null || : >"$native.stderr"
+            : >"$work/stderr"
         fi
         "$ran" "$name"
         all=$((all + 1))
@@ -74,7 +76,7 @@ compare() {
         if grep -q "^PASS $name" "$work/ours" && grep -q "ends with 0" "$work/ours"; then passed=$((passed + 1)); else same="$same FAILS"; fi
         printf '%-26s %6.2f %6.2f  %s\n' "$name" "$(cat "$native.time")" "$seconds" "$same"
         if [ "$same" != same ]; then
-            echo "    natively: $(tail -2 "$native" | tr '\n' '|')"
+            echo "    natively: $(tail -2 "$native" | tr '\n' '|') $(tail -2 "$native.stderr" | tr '\n' '|' | cut -c1-300)"
             echo "    $label: $(tail -2 "$work/ours" | tr '\n' '|') $(tail -2 "$work/stderr" | tr '\n' '|' | cut -c1-300)"
         fi
     done
