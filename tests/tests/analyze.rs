@@ -209,7 +209,7 @@ fn the_verdict_on_every_test_program_holds() {
             .unwrap();
         if verdict == "cannot_run" {
             // The programs whose tests are about code that no device here can run.
-            assert_eq!(name, "newer_architecture");
+            assert!(name == "newer_architecture" || name == "machine_code_only");
         }
         assert_ne!(verdict, "no_cuda", "{name:?}");
     }
