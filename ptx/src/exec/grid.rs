@@ -15,6 +15,7 @@ use crate::heap::Heap;
 use crate::image::Images;
 use crate::kernel::Kernel;
 use crate::memory::AddressSpace;
+use core::ops::Range;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use core::time::Duration;
 use parking_lot::{Condvar, Mutex};
@@ -31,6 +32,11 @@ const ALONE: Duration = Duration::from_micros(20);
 const PATIENCE: u32 = 256;
 /// Blocks of an ordinary grid that a worker runs beside each other at most.
 const RESIDENT: usize = 64;
+/// Blocks that a worker takes at once at most. Neighbours use memory side by side, which two
+/// processors at a time would take from each other.
+const RUN: u64 = 32;
+/// Parts that are left for each worker when it takes some, so that all end together.
+const PARTS: u64 = 8;
 /// Blocks of a cooperative grid.
 const COOPERATIVE: u64 = 4096;
 /// Blocks get multiples of this many bytes of shared memory, which `%total_smem_size` shows.
@@ -308,12 +314,23 @@ impl Job {
         self.next.load(Ordering::Relaxed) < self.blocks && !self.stop.load(Ordering::Relaxed)
     }
 
-    fn take(&self) -> Option<u64> {
-        if !self.open() {
+    /// The next block of those that the caller has taken, or of all.
+    fn take(&self, taken: &mut Range<u64>) -> Option<u64> {
+        if self.stop.load(Ordering::Relaxed) {
             return None;
         }
-        let index = self.next.fetch_add(1, Ordering::Relaxed);
-        (index < self.blocks).then_some(index)
+        if taken.is_empty() {
+            let next = self.next.load(Ordering::Relaxed);
+            let left = self.blocks.checked_sub(next).filter(|&left| left > 0)?;
+            let run = match self.cooperative || self.schedule.is_some() {
+                // All are there at once, or in the order that is asked for.
+                true => 1,
+                false => (left / (u64::from(self.shape.workers) * PARTS)).clamp(1, RUN),
+            };
+            let first = self.next.fetch_add(run, Ordering::Relaxed);
+            *taken = first.min(self.blocks)..(first + run).min(self.blocks);
+        }
+        taken.next()
     }
 
     fn fail(&self, block: u64, fault: Fault) {
@@ -370,6 +387,7 @@ fn work(job: &Arc<Job>, worker: u32, arena: &mut Arena, mut publish: Option<&Poo
     };
     let mut resident: VecDeque<(u64, Box<Block>)> = VecDeque::new();
     let mut rounds = 0u32;
+    let mut taken = 0..0;
     loop {
         let more = if job.cooperative {
             rounds as usize >= resident.len()
@@ -377,7 +395,7 @@ fn work(job: &Arc<Job>, worker: u32, arena: &mut Arena, mut publish: Option<&Poo
             rounds as usize / PATIENCE as usize >= resident.len() && resident.len() < RESIDENT
         };
         if (resident.is_empty() || more)
-            && let Some(index) = job.take()
+            && let Some(index) = job.take(&mut taken)
         {
             let block = Block::new(
                 job.kernel,
