@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
-use crate::device::Kind;
+use crate::device::{self, Kind};
 
 /// Run CUDA programs without a GPU, record what they do, and replay it.
 ///
@@ -73,6 +73,9 @@ pub struct Analyze {
 /// What is to be run.
 #[derive(Debug, Args)]
 pub struct Program {
+    /// What executes its commands, where the worker is on this machine.
+    #[arg(long, value_enum, default_value = "cpu", env = device::VARIABLE)]
+    pub device: Kind,
     /// The program and its arguments.
     #[arg(
         required = true,
@@ -83,7 +86,7 @@ pub struct Program {
     pub line: Vec<OsString>,
 }
 
-/// Run a CUDA program on this machine's CPU device.
+/// Run a CUDA program.
 ///
 /// Sets LD_PRELOAD to libvcuda.so, puts stand-ins for libcudart and libcuda first on the library
 /// path so that the program starts without them, and becomes the program. The exit code is the
@@ -139,7 +142,7 @@ pub struct Replay {
     #[arg(long, value_enum, default_value = "f32", requires = "tolerance")]
     pub element: FloatType,
     /// What executes the commands.
-    #[arg(long, value_enum, default_value = "cpu", env = "VCUDA_DEVICE")]
+    #[arg(long, value_enum, default_value = "cpu", env = device::VARIABLE)]
     pub device: Kind,
     /// Say nothing but differences.
     #[arg(short, long)]
@@ -190,7 +193,7 @@ pub struct Worker {
     #[arg(long)]
     pub foreground: bool,
     /// What executes the commands.
-    #[arg(long, value_enum, default_value = "cpu", env = "VCUDA_DEVICE")]
+    #[arg(long, value_enum, default_value = "cpu", env = device::VARIABLE)]
     pub device: Kind,
     /// The program runs in a virtual machine; the socket is the daemon's.
     #[arg(long, hide = true, requires = "served")]
@@ -221,7 +224,7 @@ pub struct Serve {
     #[arg(long, value_name = "SOCKET", group = "socket")]
     pub unix: Option<PathBuf>,
     /// What executes the commands.
-    #[arg(long, value_enum, default_value = "cpu", env = "VCUDA_DEVICE")]
+    #[arg(long, value_enum, default_value = "cpu", env = device::VARIABLE)]
     pub device: Kind,
     /// Bytes of device memory that each program may have, such as 512M or 8G.
     #[arg(long, value_name = "SIZE", value_parser = size)]

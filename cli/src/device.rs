@@ -23,14 +23,34 @@ pub enum Kind {
     Null,
 }
 
-/// The devices of one session, made for its window. Each CPU device has at most `memory` bytes, if
-/// given.
+/// Says which of them, where the command line does not.
+pub const VARIABLE: &str = "VCUDA_DEVICE";
+
+impl Kind {
+    /// What the command line calls it.
+    pub fn name(self) -> String {
+        let value = self.to_possible_value();
+        value.map_or_else(String::new, |value| value.get_name().to_owned())
+    }
+}
+
+/// The devices of one session, made for its window. Each has at most `memory` bytes, if given. Only
+/// CPU devices can be checked.
 pub fn make(
     kind: Kind,
     window: &Window,
     memory: Option<u64>,
     checker: Option<Arc<Checker>>,
 ) -> anyhow::Result<Vec<Arc<dyn Device>>> {
+    anyhow::ensure!(
+        checker.is_none() || matches!(kind, Kind::Cpu | Kind::Auto),
+        "Kernels are checked on the CPU device only, and this is to be the device `{}`.",
+        kind.name()
+    );
+    let kind = match (kind, &checker) {
+        (Kind::Auto, Some(_)) => Kind::Cpu,
+        _ => kind,
+    };
     Ok(match kind {
         Kind::Cpu => {
             let mut options = CpuOptions::from_env()?;

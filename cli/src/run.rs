@@ -12,12 +12,12 @@ use rustix::fs::FlockOperation;
 
 use vcuda_protocol::trace::Reader;
 
-use crate::args::{Record, Run};
+use crate::args::{Program, Record, Run};
 use crate::check::Report;
-use crate::{install, trace, worker};
+use crate::{device, install, trace, worker};
 
 pub fn run(args: Run) -> anyhow::Result<ExitCode> {
-    let mut command = prepare(&args.program.line)?;
+    let mut command = prepare(&args.program)?;
     if let Some(list) = &args.check {
         return check(command, list, &args.program.line);
     }
@@ -53,7 +53,7 @@ pub fn record(args: Record) -> anyhow::Result<ExitCode> {
     let output = std::path::absolute(&args.output)
         .with_context(|| format!("{} is no path to record to", args.output.display()))?;
     let earlier = make_room(&output)?;
-    let mut command = prepare(&args.program.line)?;
+    let mut command = prepare(&args.program)?;
     command.env("VCUDA_RECORD", &output).env(worker::KEEP, "1");
     let started = command.spawn();
     if let Some(earlier) = earlier {
@@ -83,8 +83,9 @@ pub fn record(args: Record) -> anyhow::Result<ExitCode> {
 
 /// The program as a command: the library preloaded, the shims first on the library path, this
 /// command as worker.
-fn prepare(program: &[OsString]) -> anyhow::Result<Command> {
+fn prepare(program: &Program) -> anyhow::Result<Command> {
     let (name, arguments) = program
+        .line
         .split_first()
         .context("There is no program to run")?;
     let library = install::library()?;
@@ -93,6 +94,7 @@ fn prepare(program: &[OsString]) -> anyhow::Result<Command> {
     let mut command = Command::new(name);
     command
         .args(arguments)
+        .env(device::VARIABLE, program.device.name())
         // What the user preloads comes first: it may have functions that the library lacks.
         .env("LD_PRELOAD", joined(from_env("LD_PRELOAD"), library.into()))
         .env(

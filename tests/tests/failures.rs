@@ -4,7 +4,7 @@
 use std::fs;
 use std::time::{Duration, Instant};
 
-use vcuda_tests::{Run, Running, program, wait_until};
+use vcuda_tests::{Run, Running, library, program, temporary_folder, wait_until};
 
 /// `vcuda run` of a program whose one kernel runs for minutes, in that kernel.
 fn in_a_long_kernel() -> Running {
@@ -169,13 +169,29 @@ mod a_worker {
 
     #[test]
     fn with_a_device_that_does_not_exist_says_which_there_are() {
-        Run::vcuda(["run"])
+        let folder = temporary_folder();
+        let shims = folder.path().join("shims");
+        Run::vcuda(["shims"]).arg(&shims).run().expect_code(0);
+        let by_command = Run::vcuda(["run"]).arg(program("vector_add"));
+        let by_library = Run::new(program("vector_add"))
+            .env("LD_PRELOAD", library())
+            .env("LD_LIBRARY_PATH", &shims);
+        for (run, code) in [(by_command, 2), (by_library, 1)] {
+            run.env("VCUDA_DEVICE", "abacus")
+                .run()
+                .expect_code(code)
+                .expect_stderr("abacus")
+                .expect_stderr("cpu, nvidia, auto, null");
+        }
+    }
+
+    #[test]
+    fn with_a_check_of_what_is_not_the_cpu_device_does_not_start() {
+        Run::vcuda(["run", "--check", "--device", "null"])
             .arg(program("vector_add"))
-            .env("VCUDA_DEVICE", "abacus")
             .run()
             .expect_code(1)
-            .expect_stderr("abacus")
-            .expect_stderr("cpu, nvidia, auto, null");
+            .expect_stderr("checked on the CPU device only, and this is to be the device `null`");
     }
 
     #[test]

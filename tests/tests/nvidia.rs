@@ -48,6 +48,15 @@ programs! {
 }
 
 #[test]
+fn the_command_line_chooses_the_device() {
+    let run = || Run::vcuda(["run", "--device", "nvidia"]).arg(program("vector_add"));
+    let with_driver = run().env("VCUDA_CUDA_DRIVER", cpu_driver()).run();
+    with_driver.expect_pass("vector_add");
+    let without = run().env("VCUDA_CUDA_DRIVER", "/no/such/driver").run();
+    without.expect_code(1).expect_stderr("/no/such/driver");
+}
+
+#[test]
 fn exit_while_work_goes_on_leaves_code_0() {
     for how in ["thread", "atexit", "_exit", "waiting", "function"] {
         passes("exit_without_cleanup", &[how]);
