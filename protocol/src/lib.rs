@@ -27,6 +27,7 @@ pub mod output;
 pub mod ring;
 pub mod scattered;
 pub mod shared;
+mod short;
 pub mod slots;
 pub mod trace;
 pub mod types;

@@ -6,9 +6,8 @@
 //! [`Status`] followed, on success, by a [`Reply`]. Decoding copies what it returns and never
 //! allocates more than the message is long.
 
-use postcard::ser_flavors::Flavor;
-
 use crate::command::{Command, Header};
+use crate::short::{self, NotShort};
 use crate::types::{Reply, Status};
 
 /// Longest message that goes through the ring. Larger data travels in the window.
@@ -72,66 +71,15 @@ fn append<T: serde::Serialize>(out: &mut Vec<u8>, value: &T) -> Result<(), WireE
 }
 
 /// Appends a value in postcard's encoding.
-///
-/// Most values are short, and their fields a byte or two: into room that is there already, without a
-/// call for each field, they take half the time.
 pub(crate) fn put<T: serde::Serialize>(out: &mut Vec<u8>, value: &T) -> postcard::Result<()> {
     const SHORT: usize = 256;
     let start = out.len();
     out.resize(start + SHORT, 0);
-    let short = Short {
-        room: &mut out[start..],
-        len: 0,
-    };
-    match postcard::serialize_with_flavor(value, short) {
-        Ok(len) => {
-            out.truncate(start + len);
-            Ok(())
-        }
-        Err(error) => {
-            out.truncate(start);
-            match error {
-                postcard::Error::SerializeBufferFull => postcard::to_io(value, out).map(drop),
-                other => Err(other),
-            }
-        }
-    }
-}
-
-/// Room for a short value.
-struct Short<'a> {
-    room: &'a mut [u8],
-    len: usize,
-}
-
-impl Flavor for Short<'_> {
-    type Output = usize;
-
-    #[inline]
-    fn try_push(&mut self, byte: u8) -> postcard::Result<()> {
-        let place = self.room.get_mut(self.len);
-        *place.ok_or(postcard::Error::SerializeBufferFull)? = byte;
-        self.len += 1;
-        Ok(())
-    }
-
-    #[inline]
-    fn try_extend(&mut self, bytes: &[u8]) -> postcard::Result<()> {
-        let room = self.room.get_mut(self.len..self.len + bytes.len());
-        let room = room.ok_or(postcard::Error::SerializeBufferFull)?;
-        // Numbers are seldom longer; a call of memcpy would cost more than they do.
-        match (&mut *room, bytes) {
-            ([a], &[x]) => *a = x,
-            ([a, b], &[x, y]) => (*a, *b) = (x, y),
-            ([a, b, c], &[x, y, z]) => (*a, *b, *c) = (x, y, z),
-            _ => room.copy_from_slice(bytes),
-        }
-        self.len += bytes.len();
-        Ok(())
-    }
-
-    fn finalize(self) -> postcard::Result<usize> {
-        Ok(self.len)
+    let written = short::write(&mut out[start..], value);
+    out.truncate(start + *written.as_ref().unwrap_or(&0));
+    match written {
+        Ok(_) => Ok(()),
+        Err(NotShort) => postcard::to_io(value, out).map(drop),
     }
 }
 
