@@ -92,7 +92,7 @@ run() {
     # shellcheck disable=SC2086 # options are words
     "$program" --socket "$work/socket" $device_options 2>"$work/device.log" &
     device=$!
-    for _ in $(seq 100); do [ -S "$work/socket" ] && break; sleep 0.05; done
+    for _ in $(seq 1200); do [ -S "$work/socket" ] && break; sleep 0.05; done
     # shellcheck disable=SC2086
     "$vm/boot.sh" "$variant" --initramfs "$folder/initramfs" --memory 256 \
         --socket "$work/socket" $boot_options -- sh -c "$1" >"$work/log" 2>&1 || status=$?
@@ -142,11 +142,11 @@ orphaned() {
     rm -f "$work/socket"
     "$program" --socket "$work/socket" 2>"$work/device.log" &
     device=$!
-    for _ in $(seq 100); do [ -S "$work/socket" ] && break; sleep 0.05; done
+    for _ in $(seq 1200); do [ -S "$work/socket" ] && break; sleep 0.05; done
     "$vm/boot.sh" uml --initramfs "$work/fast/initramfs" --memory 256 --socket "$work/socket" \
         --warnings-are-fine -- "$test" detach orphaned >"$work/log" 2>&1 &
     guest=$!
-    for _ in $(seq 400); do ! grep -q '^ready' "$work/log" || break; sleep 0.05; done
+    for _ in $(seq 1200); do ! grep -q '^ready' "$work/log" || break; sleep 0.05; done
     kill -9 "$device"
     { wait "$device" || true; } 2>/dev/null
     device=""
@@ -184,7 +184,7 @@ lane_debug() {
         s/spin_unlock_irqrestore(&queue->lock, flags)/spin_unlock(\&queue->lock); (void)flags/
         }' ""
     guest debug "$work/debug"
-    expect "debug: all of it" uml-debug "$work/debug" "" "$limit --kmemleak --time 240" \
+    expect "debug: all of it" uml-debug "$work/debug" "" "$limit --kmemleak --time 600" \
         "$test faults && $test functional && $test detach &&
          $test stress $seconds 5 4 3 && $test fuzz $seconds 2"
     expect "debug: without indirect descriptors" uml-debug "$work/debug" "--direct --queues 3" \
@@ -206,7 +206,7 @@ lane_hostile() {
                 tries=0
                 until rmmod vcuda 2>/dev/null; do
                     tries=\$((tries + 1))
-                    [ \$tries -lt 50 ] || exit 7
+                    [ \$tries -lt 600 ] || exit 7
                     usleep 100000
                 done
             done"

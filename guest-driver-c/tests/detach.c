@@ -155,7 +155,7 @@ static void a_device_that_does_not_answer_stops_nobody(void)
 	pid_t child;
 	char byte;
 
-	CHECK(!put("/sys/module/vcuda/parameters/timeout", "2"));
+	CHECK(!put("/sys/module/vcuda/parameters/timeout", "6"));
 	busy_start(&busy);
 	CHECK(!client_open(&other));
 	CHECK(!pipe(ready));
@@ -178,9 +178,9 @@ static void a_device_that_does_not_answer_stops_nobody(void)
 	CHECK(!kill(child, SIGKILL));
 	CHECK(waitpid(child, &status, 0) == child && WIFSIGNALED(status));
 	client_close(&other);
-	CHECK(now() - start < 1);
+	CHECK(now() - start < 4);
 	busy_is_gone(&busy);
-	CHECK(now() - start < 10);
+	CHECK(now() - start < 60);
 	REFUSED(ENODEV, open(DEVICE, O_RDWR));
 	device_name(name);
 	CHECK(!put(DRIVER "unbind", name));
@@ -219,7 +219,7 @@ static void the_end_of_the_device_ends_waits(void)
 {
 	struct busy busy;
 
-	CHECK(!put("/sys/module/vcuda/parameters/timeout", "2"));
+	CHECK(!put("/sys/module/vcuda/parameters/timeout", "6"));
 	busy_start(&busy);
 	printf("ready\n");
 	busy_is_gone(&busy);

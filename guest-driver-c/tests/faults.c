@@ -289,7 +289,7 @@ int faults(int argc, char **argv)
 	}
 	CHECK(!command_run(&client, 0, NOP, 0, 0, NULL));
 	client_close(&client);
-	for (int i = 0; i < 500; i++) {
+	for (int i = 0; i < 6000; i++) {
 		struct vcuda_statistics seen = statistics();
 
 		if (!seen.sessions && !seen.pages_pinned)

@@ -25,7 +25,7 @@ static void must_settle(void)
 {
 	struct vcuda_statistics seen;
 
-	for (int i = 0; i < 500; i++) {
+	for (int i = 0; i < 6000; i++) {
 		seen = statistics();
 		if (!seen.sessions && !seen.pages_pinned)
 			return;
@@ -466,7 +466,7 @@ static void waiting_ends_for_five_reasons(void)
 	/* The time is up. */
 	REFUSED(ETIMEDOUT, wait_word(client.fd, 0, 0, 0));
 	REFUSED(ETIMEDOUT, wait_word(client.fd, 64, 0, 50000000));
-	CHECK(now() - start > 0.045 && now() - start < 5);
+	CHECK(now() - start > 0.045 && now() - start < 60);
 	/* A signal. */
 	CHECK(!sigaction(SIGALRM, &action, NULL));
 	ualarm(50000, 0);
@@ -505,7 +505,7 @@ static void an_ended_session_says_so(void)
 	CHECK(!memory_register(client.fd, 5, at, PAGE));
 	CHECK(!transfer_submit(client.fd, 1, at, 4 * PAGE, VCUDA_TO_DEVICE));
 	CHECK(!command_run(&client, 1, END, 0, 0, NULL));
-	CHECK(poll(&pollfd, 1, 5000) == 1 && pollfd.revents == POLLHUP);
+	CHECK(poll(&pollfd, 1, 60000) == 1 && pollfd.revents == POLLHUP);
 	REFUSED(EPIPE, transfer_wait(client.fd, 1));
 	REFUSED(ENOENT, transfer_wait(client.fd, 1));
 	REFUSED(EPIPE, ioctl(client.fd, VCUDA_IOC_KICK));
@@ -515,7 +515,7 @@ static void an_ended_session_says_so(void)
 	CHECK(!ioctl(client.fd, VCUDA_IOC_INFO, &info));
 	/* What the program takes back, it gets. */
 	CHECK(!memory_destroy(client.fd, 5));
-	for (end = now() + 5; statistics().pages_pinned && now() < end;)
+	for (end = now() + 60; statistics().pages_pinned && now() < end;)
 		usleep(1000);
 	CHECK(!statistics().pages_pinned);
 	munmap(at, 4 * PAGE);

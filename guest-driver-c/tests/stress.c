@@ -254,7 +254,7 @@ int stress(int argc, char **argv)
 	printf("stress: %u processes killed, %d failed\n", kills, failed);
 	if (hostile)
 		return 0;
-	for (int i = 0; i < 500; i++) {
+	for (int i = 0; i < 6000; i++) {
 		struct vcuda_statistics seen = statistics();
 
 		if (!seen.sessions && !seen.pages_pinned)

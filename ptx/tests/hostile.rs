@@ -151,7 +151,7 @@ fn large_inputs_take_time_in_proportion() {
         let start = Instant::now();
         exercise(input.as_bytes(), false);
         let time = start.elapsed();
-        assert!(time < Duration::from_secs(10), "input {i} took {time:?}");
+        assert!(time < Duration::from_secs(60), "input {i} took {time:?}");
     }
 }
 

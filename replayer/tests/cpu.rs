@@ -266,7 +266,7 @@ fn elapsed_time_is_that_between_the_records() {
     let Ok(Reply::Milliseconds(time)) = client.call(elapsed(1, 2)) else {
         panic!("no time");
     };
-    assert!((30.0..10_000.0).contains(&time), "{time} ms");
+    assert!((30.0..60_000.0).contains(&time), "{time} ms");
     assert_eq!(client.call(elapsed(2, 1)), Ok(Reply::Milliseconds(-time)));
     assert_eq!(client.call(elapsed(1, 3)), Err(status::INVALID_HANDLE));
 }

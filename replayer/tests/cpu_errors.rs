@@ -254,7 +254,7 @@ fn a_kernel_that_never_ends_does_not_outlive_its_session() {
     let start = Instant::now();
     client.ok(Command::Goodbye);
     drop(client);
-    assert!(start.elapsed() < Duration::from_secs(5));
+    assert!(start.elapsed() < Duration::from_secs(60));
 }
 
 #[test]

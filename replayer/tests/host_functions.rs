@@ -170,7 +170,7 @@ fn a_session_ends_while_a_function_has_not_returned() {
         drop(client);
         tell.send(()).unwrap();
     });
-    told.recv_timeout(Duration::from_secs(10)).unwrap();
+    told.recv_timeout(Duration::from_secs(60)).unwrap();
 }
 
 #[test]
@@ -192,5 +192,5 @@ fn an_end_lets_go_of_a_command_that_waits_for_room_behind_a_function() {
     for device in devices {
         device.abort();
     }
-    told.recv_timeout(Duration::from_secs(10)).unwrap();
+    told.recv_timeout(Duration::from_secs(60)).unwrap();
 }

@@ -18,7 +18,7 @@
 #     --cpus N               (QEMU; default: 1)
 #     --kvm                  (QEMU) with the processor's help; otherwise QEMU interprets
 #     --network              (debian) a virtio-net device; the host's loopback interface is 10.0.2.2
-#     --time SECONDS         limit for all of it (default: 120)
+#     --time SECONDS         limit for all of it (default: 400)
 #     --kmemleak             (uml-debug) look for leaks after the command
 #     --warnings-are-fine    do not fail when the kernel complains
 #     --append "WORD ..."    for the kernel's command line
@@ -34,7 +34,7 @@ die() { say "$*"; exit 125; }
 [ $# -ge 1 ] || die "usage: boot.sh uml|uml-debug|debian|qemu --initramfs FILE [OPTION...] -- COMMAND..."
 kind=$1
 shift
-initramfs="" socket="" series=6.1 shares=() parameters="" insert=1 queues=4 memory=512 cpus=1 kvm="" network="" limit=120 kmemleak=""
+initramfs="" socket="" series=6.1 shares=() parameters="" insert=1 queues=4 memory=512 cpus=1 kvm="" network="" limit=400 kmemleak=""
 strict=1 append=""
 while [ $# -gt 0 ]; do
     case $1 in

@@ -104,6 +104,11 @@ impl Guest {
         Guest { kind, folder }
     }
 
+    /// A file of the host that a guest of User-mode Linux sees under the same path, if there is one.
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
     /// Boots the guest and runs a line of shell in it. In its environment are `$PROGRAMS`, and `$LIBRARY` to preload.
     pub fn boot(&self, daemon: &Daemon, line: &str) -> Run {
         let root = repository();
@@ -123,6 +128,7 @@ impl Guest {
             .arg(&daemon.socket);
         if self.kind == Kind::Uml {
             for share in [
+                self.folder.path(),
                 root,
                 programs,
                 shims(),
@@ -131,8 +137,8 @@ impl Guest {
                 run = run.arg("--share").arg(share);
             }
         }
-        run.args(["--memory", "768", "--time", "580", "--", "sh", "-c", &line])
-            .patience(Duration::from_secs(600))
+        run.args(["--memory", "768", "--time", "1180", "--", "sh", "-c", &line])
+            .patience(Duration::from_secs(1200))
     }
 }
 
@@ -183,7 +189,7 @@ impl Daemon {
         let run = Run::new(vcuda())
             .args(["serve", how])
             .arg(&socket)
-            .patience(Duration::from_secs(30));
+            .patience(Duration::from_secs(1200));
         let running = prepare(run).start();
         wait_until("the daemon listens", || socket.exists());
         Daemon {

@@ -12,9 +12,7 @@ fn in_a_long_kernel() -> Running {
         .arg(program("mandelbrot"))
         .args(["3000", "100000000"])
         .start();
-    wait_until("there is a worker", || running.workers().ids().len() == 1);
-    // The kernel is the third command; nothing shows from outside that it has begun.
-    std::thread::sleep(Duration::from_millis(300));
+    running.workers().wait_until_one_computes();
     running
 }
 
@@ -64,7 +62,10 @@ mod a_worker {
         running.workers().kill();
         let start = Instant::now();
         let result = running.wait();
-        assert!(start.elapsed() < Duration::from_secs(5));
+        assert!(
+            start.elapsed() < Duration::from_secs(30),
+            "The kernel would have run for minutes."
+        );
         result
             .expect_code(1)
             .expect_stderr("cudaErrorDevicesUnavailable");
@@ -250,7 +251,7 @@ mod streams_of_the_program {
     fn a_reader_at_the_end_of_a_pipe_sees_its_end_when_the_program_ends() {
         // A worker that kept the pipe open would keep `cat` waiting for longer than the program runs.
         Run::shell("vcuda run $PROGRAMS/vector_add 10 2>&1 | cat")
-            .patience(Duration::from_secs(20))
+            .patience(Duration::from_secs(60))
             .run()
             .expect_pass("vector_add");
     }

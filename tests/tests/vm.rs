@@ -2,7 +2,6 @@
 //! CUDA programs in virtual machines that have neither GPU nor NVIDIA driver.
 
 use std::fs;
-use std::time::Duration;
 
 use vcuda_tests::machine::{Daemon, Guest, Kind, shims, under_vcuda};
 use vcuda_tests::{Finished, Run, library, program, temporary_folder, vcuda, wait_until};
@@ -29,7 +28,7 @@ fn one_at_a_time() -> std::sync::MutexGuard<'static, ()> {
 fn all_pass(daemon: &Daemon, names: &[String], behind: &str) -> Finished {
     let guest = Guest::new(Kind::Uml, &[]);
     let line = format!(
-        "cd /tmp; for name in {}; do LD_PRELOAD=$LIBRARY timeout 120 $PROGRAMS/$name >output 2>&1 </dev/null; \
+        "cd /tmp; for name in {}; do LD_PRELOAD=$LIBRARY timeout 240 $PROGRAMS/$name >output 2>&1 </dev/null; \
          status=$?; grep -q \"^PASS $name\" output && [ $status = 0 ] && echo \"passed: $name\" || \
          {{ echo \"failed: $name with $status\"; tail -n 5 output; }}; done; {behind}",
         names.join(" ")
@@ -156,8 +155,7 @@ fn a_worker_that_is_killed_ends_its_program_and_no_other() {
         under_vcuda("$PROGRAMS/vector_add")
     );
     let machine = guest.boot(&daemon, &line).start();
-    wait_until("there is a worker", || daemon.workers().len() == 1);
-    std::thread::sleep(Duration::from_millis(500));
+    daemon.running.workers().wait_until_one_computes();
     daemon.running.workers().kill();
     machine
         .wait()
@@ -178,8 +176,7 @@ fn a_daemon_that_is_killed_ends_the_guests_waits_and_lets_the_driver_go() {
         under_vcuda(LONG)
     );
     let machine = guest.boot(&daemon, &line).start();
-    wait_until("there is a worker", || daemon.workers().len() == 1);
-    std::thread::sleep(Duration::from_millis(500));
+    daemon.running.workers().wait_until_one_computes();
     let workers = daemon.running.workers();
     daemon.running.kill();
     machine
@@ -208,14 +205,20 @@ fn a_program_that_is_killed_leaves_no_worker() {
     let _guard = one_at_a_time();
     let daemon = Daemon::start(&[]);
     let guest = Guest::new(Kind::Uml, &[]);
+    // How fast the guest is does not matter: each side waits until the other has seen what it has to see.
+    let (kill, end) = (guest.file("kill"), guest.file("end"));
     let line = format!(
-        "({}) & sleep 1; killall -9 mandelbrot; sleep 2; echo $(pidof mandelbrot | wc -w) left; sleep 3",
-        under_vcuda(LONG)
+        "({}) & until [ -e {} ]; do sleep 1; done; killall -9 mandelbrot; wait; until [ -e {} ]; do sleep 1; done",
+        under_vcuda(LONG),
+        kill.display(),
+        end.display()
     );
     let machine = guest.boot(&daemon, &line).start();
-    wait_until("there is a worker", || daemon.workers().len() == 1);
+    daemon.running.workers().wait_until_one_computes();
+    fs::write(kill, "").unwrap();
     wait_until("the worker is gone", || daemon.workers().is_empty());
-    machine.wait().expect_code(0).expect_stdout("0 left");
+    fs::write(end, "").unwrap();
+    machine.wait().expect_code(0);
     daemon.stop();
 }
 
