@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Atomic operations on memory: `atom` and `red`.
 
-use super::access::{
-    flags, local_fits, local_offset, local_read, local_write, space_name, writable,
-};
+use super::access::{flags, space_name, writable};
 use super::code::{Flow, Inst, LANES};
 use super::context::Context;
 use super::fault::Trouble;
 use super::isa::handlers;
+use super::local::{local_fits, local_offset, local_read, local_write};
 use super::warp::SPIN_COST;
 use super::window;
 use crate::numeric::{BFLOAT, Format, HALF, add_half};

@@ -6,11 +6,12 @@
 //! if all lanes run, and all addresses are as regular as they should be, it executes the whole
 //! chain with the sum in the host's registers, and else just its own load.
 
-use super::access::{InShared, load_body};
+use super::access::InShared;
 use super::code::{Flow, Inst, LANES, Row};
 use super::context::Context;
 use super::isa::handlers;
 use super::lanes::{Op3, PIECE, piece, put};
+use super::load::load_body;
 use super::value::{Address, U32Word};
 use core::array::from_fn;
 

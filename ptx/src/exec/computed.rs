@@ -5,12 +5,14 @@
 //! If not all lanes run or the sums are not regular, it only adds, and the access follows as an
 //! instruction of its own.
 
-use super::access::{InGlobal, Whole, load_whole, store_whole, whole_at};
+use super::access::{InGlobal, Whole, whole_at};
 use super::code::{Flow, Inst, LANES};
 use super::context::Context;
 use super::convoy::WARPS;
 use super::isa::handlers;
 use super::lanes::{PIECE, piece, put};
+use super::load::load_whole;
+use super::store::store_whole;
 use super::value::Transfer;
 use core::array::from_fn;
 

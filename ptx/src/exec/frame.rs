@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Accesses at constant offsets: kernel parameters, local memory of the frame, and `cp.async`.
 
-use super::access::{flags, illegal, local_fits, local_read, local_write, misaligned};
+use super::access::{flags, illegal, misaligned};
 use super::code::{Flow, Inst, LANES};
 use super::context::Context;
 use super::isa::handlers;
+use super::local::{local_fits, local_read, local_write};
 use super::value::{Transfer, Value};
 use crate::parse::ast::Space;
 use core::mem::size_of;

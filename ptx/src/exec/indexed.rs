@@ -7,12 +7,14 @@
 //! that cannot be done, from the beginning or from some access on, the instructions themselves go
 //! on from there.
 
-use super::access::{Whole, load_whole, store_whole};
+use super::access::Whole;
 use super::code::{Base, Flow, Inst, LANES, Row};
 use super::context::Context;
 use super::convoy::WARPS;
 use super::isa::handlers;
 use super::lanes::{Op2, op2_body};
+use super::load::load_whole;
+use super::store::store_whole;
 use super::value::{Address, Transfer, U32Word, U64Double};
 
 /// Arrays of a sequence at most.

@@ -2,7 +2,7 @@
 //! Execution: runs the lowered code of a kernel for a grid of thread blocks.
 //!
 //! `grid` hands blocks to threads, `block` gives turns to warps, `convoy` runs warps that are at one
-//! place together, `warp` chooses which lanes of a warp run, and a handler (in `lanes`, `access`, `atomic`, `control`, `collective`, `system`)
+//! place together, `warp` chooses which lanes of a warp run, and a handler (in `lanes`, `load`, `store`, `atomic`, `control`, `collective`, `system`)
 //! executes one instruction for them; one in `chain`, `computed` or `indexed` a sequence of
 //! instructions.
 
@@ -25,6 +25,8 @@ pub(crate) mod indexed;
 pub(crate) mod isa;
 mod knowledge;
 pub(crate) mod lanes;
+pub(crate) mod load;
+pub(crate) mod local;
 pub(crate) mod matrix;
 pub(crate) mod mbarrier;
 mod printf;
@@ -32,6 +34,7 @@ pub(crate) mod product;
 mod schedule;
 pub(crate) mod special;
 pub(crate) mod stack;
+pub(crate) mod store;
 pub(crate) mod surface;
 pub(crate) mod system;
 pub(crate) mod texture;

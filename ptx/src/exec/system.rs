@@ -4,11 +4,12 @@
 //! Memory Allocation and Operations"). Row 0 is the result, the
 //! arguments follow.
 
-use super::access::{illegal, local_fits, local_offset, local_read};
+use super::access::illegal;
 use super::code::{Flow, Inst, LANES};
 use super::context::Context;
 use super::fault::{Assertion, Trouble};
 use super::isa::handlers;
+use super::local::{local_fits, local_offset, local_read};
 use super::printf;
 use super::value::Value;
 use super::warp::SPIN_COST;

@@ -10,12 +10,14 @@ use super::float::{FMA, FMA_FTZ, FmaF32};
 use super::integer::{Add64, MulWideS32, MulWideU32};
 use super::{Refusal, Shared};
 use crate::exec::Lanes;
-use crate::exec::access::{InGlobal, InShared, load, store};
+use crate::exec::access::{InGlobal, InShared};
 use crate::exec::chain::{self, Chain, Product, REACH, STEP, chain};
 use crate::exec::code::{Base, Conduct, Handler, LANES, Row, Width};
 use crate::exec::computed::{add_load, add_store};
 use crate::exec::indexed::{ARRAYS, Indexed, Item, Scale, indexed};
 use crate::exec::lanes::{op2, op3};
+use crate::exec::load::load;
+use crate::exec::store::store;
 use crate::exec::value::{U32Word, U64Double};
 
 /// A multiply-add of single precision with these flags.

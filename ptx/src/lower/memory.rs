@@ -28,7 +28,8 @@ enum Kind {
 }
 
 fn handler_of<T: value::Transfer>(kind: Kind, lanes: Lanes) -> Handler {
-    use access::{Anywhere, InGlobal, InShared, load, store};
+    use crate::exec::{load::load, store::store};
+    use access::{Anywhere, InGlobal, InShared};
     match kind {
         Kind::Load {
             wide_address: true,
