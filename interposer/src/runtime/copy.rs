@@ -128,7 +128,7 @@ fn cuboid_side(
     bytes: Extent,
 ) -> Result<Side> {
     match array {
-        Some(array) => super::texture::corner(array, [pos.x, pos.y, pos.z], extent),
+        Some(array) => super::array_copy::corner(array, [pos.x, pos.y, pos.z], extent),
         None => corner(memory, pos, bytes),
     }
 }

@@ -8,6 +8,8 @@
 // The names are CUDA's.
 #![allow(non_snake_case)]
 
+mod array;
+mod array_copy;
 mod copy;
 mod device;
 mod error;
