@@ -2,11 +2,7 @@
 //! Instructions that are rare: as `opcodes`, one row per case.
 
 mod common;
-use common::table::check;
-
-fn f(x: f32) -> u64 {
-    x.to_bits().into()
-}
+use common::table::{check, f};
 
 fn s(x: i32) -> u64 {
     (x as u32).into()

@@ -77,3 +77,13 @@ fn check_row(lanes: Lanes, text: &str, cases: &[([u64; 3], u64)]) {
         }
     }
 }
+
+/// The operand that is a number of single precision.
+pub fn f(x: f32) -> u64 {
+    u64::from(x.to_bits())
+}
+
+/// The operand that is a number of double precision.
+pub fn d(x: f64) -> u64 {
+    x.to_bits()
+}
