@@ -2,6 +2,7 @@
 //! A small machine for tests: memory, a program, launches.
 #![allow(dead_code, clippy::result_large_err)]
 
+pub mod matrix;
 pub mod table;
 
 use std::cell::Cell;
