@@ -146,6 +146,17 @@ macro_rules! plain {
 }
 plain!(u8 u16 u32 u64 i32 i64 f32 f64);
 
+/// Numbers that look random, always the same ones.
+pub fn random(n: usize) -> impl Iterator<Item = u32> {
+    let mut state = 0x1234_5678_u64;
+    (0..n).map(move |_| {
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) as u32
+    })
+}
+
 /// Kernel text around a body: `.entry k(.param .u64 out, .param .u64 in)` with plenty of registers;
 /// `%rd1` is `out` and `%rd2` is `in` of this thread, 16 bytes apart.
 pub fn wrap(body: &str) -> String {
