@@ -6,13 +6,16 @@ use std::path::PathBuf;
 
 use tempfile::TempDir;
 use vcuda_protocol::layout::STAGING_LEN;
-use vcuda_protocol::trace::Writer;
-use vcuda_protocol::{Dim3, Extent, HostMemory as Kind, Stream};
+use vcuda_protocol::trace::{Transfer, Writer};
+use vcuda_protocol::{
+    Bytes, Command, Dim3, Extent, Header, HostMemory as Kind, Image, Place, Reply, Status, Stream,
+};
 
 use super::*;
 use crate::devices::null::{HEAP_BASE, NullDevice};
 use crate::outbox::Answers;
 use crate::recorder::{Existing, Recorder};
+use crate::session::Session;
 
 const STREAM: Stream = Stream { device: 0, id: 0 };
 const WINDOW_BASE: u64 = 0x2000_0000_0000;
