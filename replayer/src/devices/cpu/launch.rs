@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! What of a launch the driver refuses at once (CUDA Driver API, `cuLaunchKernel`).
 
-use vcuda_protocol::Status;
+use vcuda_protocol::{Dim3, Status};
 
-use super::extents;
 use super::info::*;
 use super::modules::Function;
 use super::options::CpuOptions;
@@ -56,4 +55,8 @@ pub(super) fn check(
         }
     }
     Ok(())
+}
+
+pub(super) fn extents(dim: Dim3) -> [u32; 3] {
+    [dim.x, dim.y, dim.z]
 }
