@@ -2,7 +2,7 @@
 //! Fragments that come from memory, go there or to other lanes: `wmma.load`, `wmma.store`,
 //! `ldmatrix`, `stmatrix` and `movmatrix`.
 
-use super::access::{illegal, misaligned};
+use super::access::{flags, illegal, misaligned, writable};
 use super::code::{Detail, Flow, Inst, LANES, Row};
 use super::collective::{gather, resume_rest};
 use super::context::Context;
@@ -80,9 +80,7 @@ unsafe fn fragment_body<const AVX: bool>(cx: &mut Context<'_>, inst: &Inst, mask
                 return misaligned(cx, lane, address, size as u64, access, f.space);
             }
             let found = cx.locate(f.space, address, bytes);
-            let Some(found) =
-                found.filter(|_| !f.store || super::access::writable(f.space, address))
-            else {
+            let Some(found) = found.filter(|_| !f.store || writable(f.space, address)) else {
                 return illegal(cx, lane, address, bytes, access, f.space);
             };
             *host = found;
@@ -161,11 +159,54 @@ unsafe fn fragment_body<const AVX: bool>(cx: &mut Context<'_>, inst: &Inst, mask
     Flow::Next
 }
 
+/// Visits the rows of the matrices of `ldmatrix` and `stmatrix`: the lane that has the address, and
+/// where it leads, 16 bytes of the host.
+///
+/// # Safety
+/// The row 4 of the instruction has double words.
+#[inline(always)]
+unsafe fn each_matrix_row(
+    cx: &mut Context<'_>,
+    inst: &Inst,
+    mask: u32,
+    store: bool,
+    mut visit: impl FnMut(usize, *mut u8),
+) -> Flow {
+    const ROW: u64 = 16;
+    let (access, kind) = match store {
+        true => ("store", watch::STORE),
+        false => ("load", watch::LOAD),
+    };
+    let space = flags::space(inst.aux >> 8);
+    // SAFETY: the caller vouches for the row.
+    let addresses = unsafe { cx.row::<[u64; LANES]>(inst.rows[4]).read() };
+    for (lane, address) in addresses.into_iter().enumerate().take(8 * matrices(inst)) {
+        if mask & (1 << lane) == 0 {
+            continue;
+        }
+        let address = address.wrapping_add(inst.imm as u64);
+        if !address.is_multiple_of(ROW) {
+            return misaligned(cx, lane, address, ROW, access, space);
+        }
+        let Some(host) = cx.locate(space, address, ROW) else {
+            return illegal(cx, lane, address, ROW, access, space);
+        };
+        cx.watch(kind, space, lane, address, ROW);
+        visit(lane, host);
+    }
+    Flow::Next
+}
+
+/// How many matrices `ldmatrix` and `stmatrix` move.
+#[inline(always)]
+fn matrices(inst: &Inst) -> usize {
+    (inst.aux & 15) as usize
+}
+
 /// `ldmatrix`: rows 0 to 3 the results, row 4 the addresses, row 5 the member mask; `aux` has the
 /// number of matrices in 0..4, bit 4 for `.trans`, and the state space from bit 8 on.
 #[inline(always)]
 unsafe fn load_matrix_body<const AVX: bool>(cx: &mut Context<'_>, inst: &Inst, mask: u32) -> Flow {
-    const ROW: u64 = 16;
     // SAFETY: the lowering stage checked the widths of the rows; host addresses come from `locate`,
     // for a whole row each.
     unsafe {
@@ -173,25 +214,14 @@ unsafe fn load_matrix_body<const AVX: bool>(cx: &mut Context<'_>, inst: &Inst, m
         if mask == 0 {
             return resume_rest(cx);
         }
-        let space = super::access::flags::space(inst.aux >> 8);
-        let count = (inst.aux & 15) as usize;
-        let addresses = cx.row::<[u64; LANES]>(inst.rows[4]).read();
-        let mut matrices = [[[0u16; 8]; 8]; 4];
-        for (lane, address) in addresses.into_iter().enumerate().take(8 * count) {
-            if mask & (1 << lane) == 0 {
-                continue;
-            }
-            let address = address.wrapping_add(inst.imm as u64);
-            if !address.is_multiple_of(ROW) {
-                return misaligned(cx, lane, address, ROW, "load", space);
-            }
-            let Some(host) = cx.locate(space, address, ROW) else {
-                return illegal(cx, lane, address, ROW, "load", space);
-            };
-            cx.watch(watch::LOAD, space, lane, address, ROW);
-            matrices[lane / 8][lane % 8] = core::array::from_fn(|i| u16::load(host.add(2 * i)));
+        let mut loaded = [[[0u16; 8]; 8]; 4];
+        let flow = each_matrix_row(cx, inst, mask, false, |lane, host| {
+            loaded[lane / 8][lane % 8] = core::array::from_fn(|i| u16::load(host.add(2 * i)));
+        });
+        if flow != Flow::Next {
+            return flow;
         }
-        for (matrix, &row) in matrices.iter().zip(&inst.rows[..count]) {
+        for (matrix, &row) in loaded.iter().zip(&inst.rows[..matrices(inst)]) {
             let matrix = if inst.aux & 16 != 0 {
                 transposed(matrix)
             } else {
@@ -206,7 +236,6 @@ unsafe fn load_matrix_body<const AVX: bool>(cx: &mut Context<'_>, inst: &Inst, m
 /// `stmatrix`: rows 0 to 3 the matrices, the rest as of `ldmatrix`.
 #[inline(always)]
 unsafe fn store_matrix_body<const AVX: bool>(cx: &mut Context<'_>, inst: &Inst, mask: u32) -> Flow {
-    const ROW: u64 = 16;
     // SAFETY: the lowering stage checked the widths of the rows; host addresses come from `locate`,
     // for a whole row each.
     unsafe {
@@ -214,35 +243,20 @@ unsafe fn store_matrix_body<const AVX: bool>(cx: &mut Context<'_>, inst: &Inst, 
         if mask == 0 {
             return resume_rest(cx);
         }
-        let space = super::access::flags::space(inst.aux >> 8);
-        let count = (inst.aux & 15) as usize;
-        let addresses = cx.row::<[u64; LANES]>(inst.rows[4]).read();
-        let mut matrices = [[[0u16; 8]; 8]; 4];
-        for (matrix, &row) in matrices.iter_mut().zip(&inst.rows[..count]) {
+        let mut stored = [[[0u16; 8]; 8]; 4];
+        for (matrix, &row) in stored.iter_mut().zip(&inst.rows[..matrices(inst)]) {
             let halves = cx.row::<[[u16; 8]; 8]>(row).read();
             *matrix = match inst.aux & 16 != 0 {
                 true => transposed(&halves),
                 false => halves,
             };
         }
-        for (lane, address) in addresses.into_iter().enumerate().take(8 * count) {
-            if mask & (1 << lane) == 0 {
-                continue;
-            }
-            let address = address.wrapping_add(inst.imm as u64);
-            if !address.is_multiple_of(ROW) {
-                return misaligned(cx, lane, address, ROW, "store", space);
-            }
-            let Some(host) = cx.locate(space, address, ROW) else {
-                return illegal(cx, lane, address, ROW, "store", space);
-            };
-            cx.watch(watch::STORE, space, lane, address, ROW);
-            for (i, half) in matrices[lane / 8][lane % 8].iter().enumerate() {
+        each_matrix_row(cx, inst, mask, true, |lane, host| {
+            for (i, half) in stored[lane / 8][lane % 8].iter().enumerate() {
                 half.store(host.add(2 * i));
             }
-        }
+        })
     }
-    Flow::Next
 }
 
 /// `movmatrix`: row 0 the result, row 1 the matrix, row 5 the member mask.

@@ -51,14 +51,17 @@ unsafe fn load_param_body<T: Transfer, const AVX: bool>(
     Flow::Next
 }
 
-/// A load from local memory at the constant offset `imm` of the frame.
+/// Visits the elements of the active lanes at the constant offset `imm` of the frame: lane, element
+/// and address, which fits.
 #[inline(always)]
-unsafe fn load_frame_body<T: Transfer, const AVX: bool>(
+fn each_in_frame(
     cx: &mut Context<'_>,
     inst: &Inst,
     mask: u32,
+    size: u64,
+    access: &'static str,
+    mut visit: impl FnMut(&mut Context<'_>, usize, usize, u64),
 ) -> Flow {
-    let size = size_of::<T::Memory>() as u64;
     for e in 0..flags::elements(inst.aux) {
         let addr = u64::from(cx.local) + inst.imm as u64 + e as u64 * size;
         if !local_fits(cx, addr, size) {
@@ -67,22 +70,32 @@ unsafe fn load_frame_body<T: Transfer, const AVX: bool>(
                 mask.trailing_zeros() as usize,
                 addr,
                 size,
-                "load",
+                access,
                 Space::Local,
             );
         }
         for i in 0..LANES {
             if mask & (1 << i) != 0 {
-                let bits = local_read(cx, i, addr, size);
-                // SAFETY: the lowering stage checked the width of the row.
-                unsafe {
-                    *cx.row::<T::Register>(inst.rows[e]).add(i) =
-                        T::widen(T::Memory::from_bits(bits))
-                };
+                visit(cx, i, e, addr);
             }
         }
     }
     Flow::Next
+}
+
+/// A load from local memory at the constant offset `imm` of the frame.
+#[inline(always)]
+unsafe fn load_frame_body<T: Transfer, const AVX: bool>(
+    cx: &mut Context<'_>,
+    inst: &Inst,
+    mask: u32,
+) -> Flow {
+    let size = size_of::<T::Memory>() as u64;
+    each_in_frame(cx, inst, mask, size, "load", |cx, i, e, addr| {
+        let value = T::widen(T::Memory::from_bits(local_read(cx, i, addr, size)));
+        // SAFETY: the lowering stage checked the width of the row.
+        unsafe { *cx.row::<T::Register>(inst.rows[e]).add(i) = value };
+    })
 }
 
 /// A store to local memory at the constant offset `imm` of the frame.
@@ -93,27 +106,11 @@ unsafe fn store_frame_body<T: Transfer, const AVX: bool>(
     mask: u32,
 ) -> Flow {
     let size = size_of::<T::Memory>() as u64;
-    for e in 0..flags::elements(inst.aux) {
-        let addr = u64::from(cx.local) + inst.imm as u64 + e as u64 * size;
-        if !local_fits(cx, addr, size) {
-            return illegal(
-                cx,
-                mask.trailing_zeros() as usize,
-                addr,
-                size,
-                "store",
-                Space::Local,
-            );
-        }
-        for i in 0..LANES {
-            if mask & (1 << i) != 0 {
-                // SAFETY: the lowering stage checked the width of the row.
-                let value = unsafe { *cx.row::<T::Register>(inst.rows[e]).add(i) };
-                local_write(cx, i, addr, size, T::narrow(value).bits());
-            }
-        }
-    }
-    Flow::Next
+    each_in_frame(cx, inst, mask, size, "store", |cx, i, e, addr| {
+        // SAFETY: the lowering stage checked the width of the row.
+        let value = unsafe { *cx.row::<T::Register>(inst.rows[e]).add(i) };
+        local_write(cx, i, addr, size, T::narrow(value).bits());
+    })
 }
 
 /// Copies `aux` bytes of local memory within the frame: from `imm >> 32` to the low half of `imm`,
