@@ -4,7 +4,6 @@
 use super::Refusal;
 use super::builder::Builder;
 use super::form::{Form, Modifier};
-use super::memory::Target;
 use crate::exec::access::flags;
 use crate::exec::atomic::{self, AtomicOp};
 use crate::exec::code::{Handler, Row, Width};
@@ -148,21 +147,7 @@ fn emit<O: AtomicOp>(
     values: &[Operand],
 ) -> Result<(), Refusal> {
     let width = Width::of::<O::Value>();
-    let (row, offset) = match b.target(address)? {
-        Target::Row {
-            row,
-            wide: true,
-            offset,
-        } => (row, offset),
-        Target::Row {
-            row,
-            wide: false,
-            offset,
-        } => (b.widened(row)?, offset),
-        Target::Frame(_) | Target::Param(_) => {
-            return Err(Refusal::invalid("an atomic operation on local memory"));
-        }
-    };
+    let (row, offset) = b.address(address, "an atomic operation on local memory")?;
     let expected = if form.has(Modifier::Cas) { 2 } else { 1 };
     if values.len() != expected {
         return Err(Refusal::Unsupported);

@@ -4,7 +4,6 @@
 use super::Refusal;
 use super::builder::Builder;
 use super::form::{Form, Modifier};
-use super::memory::Target;
 use crate::exec::access::flags;
 use crate::exec::code::{Detail, Row, Wide, Width};
 use crate::exec::fragment::{self as fragments, Fragment};
@@ -401,21 +400,7 @@ fn product(
 
 /// A row of 64-bit addresses, and an offset.
 pub(crate) fn address_row(b: &mut Builder<'_>, operand: &Operand) -> Result<(Row, i64), Refusal> {
-    match b.target(operand)? {
-        Target::Row {
-            row,
-            wide: true,
-            offset,
-        } => Ok((row, offset)),
-        Target::Row {
-            row,
-            wide: false,
-            offset,
-        } => Ok((b.widened(row)?, offset)),
-        Target::Frame(_) | Target::Param(_) => {
-            Err(Refusal::invalid("an address in another state space"))
-        }
-    }
+    b.address(operand, "an address in another state space")
 }
 
 /// `ldmatrix`

@@ -2,9 +2,9 @@
 //! `ld`, `st`, `atom`, `red`, `cvta` and what else has to do with memory.
 
 use super::Refusal;
+use super::address::Target;
 use super::builder::{Builder, Patch};
 use super::form::{Form, Modifier, set};
-use super::operand::PlaceOf;
 use crate::exec::access::{self, flags};
 use crate::exec::code::{Handler, Row, Width};
 use crate::exec::{Lanes, control, window};
@@ -114,81 +114,7 @@ fn handler(kind: Kind, ty: Type, width: Width, lanes: Lanes) -> Result<Handler, 
     })
 }
 
-/// Where an address operand points.
-pub(crate) enum Target {
-    /// A row of addresses, and an offset.
-    Row {
-        row: Row,
-        wide: bool,
-        offset: i64,
-    },
-    Frame(i64),
-    Param(i64),
-}
-
 impl Builder<'_> {
-    /// Has an access watched that the next instruction makes, in kernels that are: `bytes` from the
-    /// address on, of the kind that `watch` defines.
-    pub fn watch(
-        &mut self,
-        space: Space,
-        kind: u64,
-        (row, wide, offset): (Row, bool, i64),
-        bytes: u64,
-    ) {
-        let watched = matches!(space, Space::Shared | Space::Global | Space::Generic);
-        if watched && self.shared.checks.any() {
-            let rows = [row, if wide { row } else { Row::NONE }];
-            let run = watch::watch(self.lanes);
-            self.emit(run, &rows, &[], offset, watch::aux(space, kind, bytes));
-        }
-    }
-
-    /// Resolves `[a+4]`.
-    pub fn target(&mut self, operand: &Operand) -> Result<Target, Refusal> {
-        let Operand::Address { base, offset } = operand else {
-            return Err(Refusal::invalid("an operand that is not an address"));
-        };
-        let Some(base) = base else {
-            let row = self.constant(Width::Double, *offset as u64)?;
-            return Ok(Target::Row {
-                row,
-                wide: true,
-                offset: 0,
-            });
-        };
-        if let Some(row) = self.register(&Operand::Name(*base))? {
-            let wide = match self.width(row) {
-                Some(Width::Double) => true,
-                Some(Width::Word) => false,
-                _ => {
-                    return Err(Refusal::invalid(
-                        "an address register of another width than 32 or 64 bits",
-                    ));
-                }
-            };
-            let row = self.aliased(row);
-            return Ok(Target::Row {
-                row,
-                wide,
-                offset: *offset,
-            });
-        }
-        Ok(match self.place_of(*base)? {
-            PlaceOf::Frame(at) => Target::Frame((at as i64).wrapping_add(*offset)),
-            PlaceOf::Param(at) => Target::Param((at as i64).wrapping_add(*offset)),
-            PlaceOf::Function(_) => return Err(Refusal::invalid("an access to a function")),
-            _ => {
-                let row = self.source(&Operand::Name(*base), Width::Double)?;
-                Target::Row {
-                    row,
-                    wide: true,
-                    offset: *offset,
-                }
-            }
-        })
-    }
-
     /// The operands of a vector, or the one operand.
     fn elements(&self, form: &Form, operand: &Operand) -> Result<Vec<Operand>, Refusal> {
         let count = form.elements() as usize;
@@ -570,19 +496,7 @@ pub(crate) fn cp(b: &mut Builder<'_>, form: &Form, operands: &[Operand]) -> Resu
         }
         _ => b.source(&have, Width::Word)?,
     };
-    let mut place = |operand: &Operand| match b.target(operand)? {
-        Target::Row {
-            row,
-            wide: true,
-            offset,
-        } => Ok((row, offset)),
-        Target::Row {
-            row,
-            wide: false,
-            offset,
-        } => Ok((b.widened(row)?, offset)),
-        _ => Err(Refusal::invalid("a copy of another state space")),
-    };
+    let mut place = |operand| b.address(operand, "a copy of another state space");
     let ((to, to_offset), (from, from_offset)) = (place(to)?, place(from)?);
     let (Ok(high), Ok(low)) = (i32::try_from(to_offset), i32::try_from(from_offset)) else {
         return Err(Refusal::Unsupported);

@@ -7,6 +7,7 @@
 //! `convert`, `memory`, `control`, `collective`) writes the lowered instruction. `fuse` then finds
 //! sequences that one handler can execute, and `allocate` gives registers their places.
 
+mod address;
 mod allocate;
 mod atomic;
 mod bits;
