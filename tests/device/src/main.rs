@@ -18,6 +18,9 @@
 mod chain;
 mod device;
 mod hostile;
+mod report;
+mod requests;
+mod rings;
 mod session;
 
 use std::path::PathBuf;
