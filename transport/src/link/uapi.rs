@@ -106,16 +106,16 @@ pub const STATISTICS: Ioctl = _IOR::<Statistics>(TYPE, 0x09);
 pub const WAIT: Ioctl = _IOW::<Wait>(TYPE, 0x08);
 
 #[cfg(test)]
+#[path = "../../../guest-driver-c/tests/header.rs"]
+mod header;
+
+#[cfg(test)]
 mod tests {
     use super::*;
 
     /// The numbers hold the structures' sizes, so equal numbers are equal sizes.
     #[test]
     fn the_numbers_are_those_of_the_drivers_header() {
-        let header = concat!(
-            env!("CARGO_MANIFEST_DIR"),
-            "/../guest-driver-c/include/uapi/linux/vcuda.h"
-        );
         let ours = [
             ("INFO", INFO),
             ("START", START),
@@ -128,9 +128,9 @@ mod tests {
             ("WAIT", WAIT),
             ("STATISTICS", STATISTICS),
         ];
-        let mut program = format!("#include <stddef.h>\n#include \"{header}\"\n");
+        let mut checks = String::new();
         for (name, number) in ours {
-            program += &format!("_Static_assert(VCUDA_IOC_{name} == {number}u, \"{name}\");\n");
+            checks += &format!("_Static_assert(VCUDA_IOC_{name} == {number}u, \"{name}\");\n");
         }
         let offsets = [
             (
@@ -161,22 +161,10 @@ mod tests {
             ),
         ];
         for (member, offset) in offsets {
-            program +=
+            checks +=
                 &format!("_Static_assert(offsetof(struct {member}) == {offset}, \"{member}\");\n");
         }
-        let version = format!("_Static_assert(VCUDA_UAPI_VERSION == {VERSION}, \"version\");\n");
-        let file = std::env::temp_dir().join(format!("vcuda-uapi-{}.c", std::process::id()));
-        std::fs::write(&file, program + &version).unwrap();
-        let output = std::process::Command::new("cc")
-            .args(["-fsyntax-only", "-Wall", "-Werror"])
-            .arg(&file)
-            .output()
-            .unwrap();
-        std::fs::remove_file(&file).unwrap();
-        assert!(
-            output.status.success(),
-            "{}",
-            String::from_utf8_lossy(&output.stderr)
-        );
+        checks += &format!("_Static_assert(VCUDA_UAPI_VERSION == {VERSION}, \"version\");\n");
+        header::assert_c("vcuda.h", &checks);
     }
 }
