@@ -35,6 +35,16 @@ impl Rows {
         })
     }
 
+    /// The same for a box at an address that is to be filled with elements of 1, 2 or 4 bytes: they
+    /// are aligned, and make up whole rows.
+    pub fn of_elements(element: u8, address: u64, extent: Extent, pitch: Pitch) -> Option<Rows> {
+        let rows = Rows::new(extent, pitch)?;
+        let size = u64::from(element);
+        let strides = [address, rows.pitch.row, rows.pitch.slice, extent.width];
+        let aligned = matches!(element, 1 | 2 | 4) && strides.iter().all(|n| n % size == 0);
+        aligned.then_some(rows)
+    }
+
     /// One row.
     pub fn linear(bytes: u64) -> Rows {
         Rows {

@@ -245,13 +245,8 @@ impl Device for CpuDevice {
         extent: Extent,
         tag: u64,
     ) -> Result<(), Status> {
-        let rows = Rows::new(extent, pitch).ok_or(status::INVALID_VALUE)?;
-        let size = u64::from(element);
-        let strides = [address, rows.pitch().row, rows.pitch().slice, extent.width];
-        let aligned = matches!(element, 1 | 2 | 4) && strides.iter().all(|n| n % size == 0);
-        if !aligned {
-            return Err(status::INVALID_VALUE);
-        }
+        let rows = Rows::of_elements(element, address, extent, pitch);
+        let rows = rows.ok_or(status::INVALID_VALUE)?;
         self.check_place(&self.machine.tables.lock(), address, rows)?;
         let pattern = value.to_le_bytes();
         let work = FillWork {

@@ -175,13 +175,8 @@ impl State {
         element: u8,
         extent: Extent,
     ) -> Result<(), Status> {
-        let rows = Rows::new(extent, pitch).ok_or(status::INVALID_VALUE)?;
-        let size = u64::from(element);
-        let strides = [address, rows.pitch().row, rows.pitch().slice, extent.width];
-        let aligned = matches!(element, 1 | 2 | 4) && strides.iter().all(|n| n % size == 0);
-        if !aligned {
-            return Err(status::INVALID_VALUE);
-        }
+        let rows = Rows::of_elements(element, address, extent, pitch);
+        let rows = rows.ok_or(status::INVALID_VALUE)?;
         let owner = self.owner(address, rows.span());
         let owner = owner.ok_or(status::INVALID_VALUE)?;
         if rows.bytes() == 0 {
