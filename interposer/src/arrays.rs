@@ -303,6 +303,57 @@ pub(crate) enum Resource {
     },
 }
 
+impl Resource {
+    /// The resource as both APIs describe it: its kind (`CUresourcetype`), its handle or address, and
+    /// of memory the format and the bytes; or width, height and pitch.
+    pub(crate) fn parts(self) -> (u32, u64, Option<Format>, [usize; 3]) {
+        let (kind, handle, format, sizes) = match self {
+            Resource::Array(handle) => (0, handle, None, [0; 3]),
+            Resource::Mipmapped(handle) => (1, handle, None, [0; 3]),
+            Resource::Linear {
+                address,
+                format,
+                bytes,
+            } => (2, address, Some(format), [bytes, 0, 0]),
+            Resource::Pitched {
+                address,
+                format,
+                width,
+                height,
+                pitch,
+            } => (3, address, Some(format), [width, height, pitch]),
+        };
+        (kind, handle, format, sizes.map(|size| size as usize))
+    }
+
+    /// The resource that is described so. Arrays are not asked for a format.
+    pub(crate) fn of_parts(
+        kind: u32,
+        handle: u64,
+        format: impl FnOnce() -> Result<Format>,
+        sizes: [usize; 3],
+    ) -> Result<Self> {
+        let [first, height, pitch] = sizes.map(|size| size as u64);
+        Ok(match kind {
+            0 => Resource::Array(handle),
+            1 => Resource::Mipmapped(handle),
+            2 => Resource::Linear {
+                address: handle,
+                format: format()?,
+                bytes: first,
+            },
+            3 => Resource::Pitched {
+                address: handle,
+                format: format()?,
+                width: first,
+                height,
+                pitch,
+            },
+            _ => return Err(error::INVALID_VALUE),
+        })
+    }
+}
+
 /// How a texture is read; numbers are those of the Driver API.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Reading {

@@ -26,8 +26,20 @@ fn linear(
     stream: u64,
     wait: bool,
 ) -> Result<()> {
-    contexts::bound()?;
     let (dst, src) = (Side::linear(dst), Side::linear(src));
+    move_bytes(dst, src, bytes, direction, stream, wait)
+}
+
+/// Copies bytes that follow each other on both sides.
+pub(super) fn move_bytes(
+    dst: Side,
+    src: Side,
+    bytes: usize,
+    direction: Direction,
+    stream: u64,
+    wait: bool,
+) -> Result<()> {
+    contexts::bound()?;
     let stream = streams::resolve(stream)?;
     copy::copy(
         stream,

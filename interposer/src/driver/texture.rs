@@ -1,14 +1,13 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! CUDA arrays, texture objects and surface objects.
 
-use vcuda_protocol::Extent;
-
+use super::copy::move_bytes;
 use crate::abi::{In, Out};
 use crate::arrays::{self, Format, Reading, Resource};
-use crate::copy::{self, Direction, Side};
+use crate::copy::{Direction, Side};
 use crate::entry::export;
 use crate::view::ViewDesc;
-use crate::{Result, contexts, error, streams};
+use crate::{Result, contexts};
 
 /// `CUDA_ARRAY_DESCRIPTOR_v2`
 #[repr(C)]
@@ -80,28 +79,13 @@ pub(super) struct WholeResourceDesc {
 
 impl WholeResourceDesc {
     fn of(resource: Resource) -> Self {
-        let (kind, handle, format, sizes) = match resource {
-            Resource::Array(handle) => (0, handle, None, [0; 3]),
-            Resource::Mipmapped(handle) => (1, handle, None, [0; 3]),
-            Resource::Linear {
-                address,
-                format,
-                bytes,
-            } => (2, address, Some(format), [bytes, 0, 0]),
-            Resource::Pitched {
-                address,
-                format,
-                width,
-                height,
-                pitch,
-            } => (3, address, Some(format), [width, height, pitch]),
-        };
+        let (kind, handle, format, sizes) = resource.parts();
         let said = ResourceDesc {
             kind,
             handle,
             format: format.map_or(0, |format| format.format),
             channels: format.map_or(0, |format| format.channels),
-            sizes: sizes.map(|size| size as usize),
+            sizes,
         };
         WholeResourceDesc {
             said,
@@ -116,23 +100,7 @@ impl ResourceDesc {
             format: self.format,
             channels: self.channels,
         };
-        Ok(match self.kind {
-            0 => Resource::Array(self.handle),
-            1 => Resource::Mipmapped(self.handle),
-            2 => Resource::Linear {
-                address: self.handle,
-                format,
-                bytes: self.sizes[0] as u64,
-            },
-            3 => Resource::Pitched {
-                address: self.handle,
-                format,
-                width: self.sizes[0] as u64,
-                height: self.sizes[1] as u64,
-                pitch: self.sizes[2] as u64,
-            },
-            _ => return Err(error::INVALID_VALUE),
-        })
+        Resource::of_parts(self.kind, self.handle, || Ok(format), self.sizes)
     }
 }
 
@@ -183,26 +151,6 @@ impl TextureDesc {
 /// Bytes of an array's row from an offset on.
 fn row(array: u64, offset: usize, bytes: usize) -> Result<Side> {
     arrays::find(array, false)?.side([offset as u64, 0, 0], [bytes as u64, 1, 1])
-}
-
-fn move_bytes(
-    dst: Side,
-    src: Side,
-    bytes: usize,
-    direction: Direction,
-    stream: u64,
-    wait: bool,
-) -> Result<()> {
-    contexts::bound()?;
-    let stream = streams::resolve(stream)?;
-    copy::copy(
-        stream,
-        dst,
-        src,
-        Extent::linear(bytes as u64),
-        direction,
-        !wait,
-    )
 }
 
 export! { initialized:

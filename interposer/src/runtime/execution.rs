@@ -16,7 +16,6 @@ use crate::contexts::{self, Device};
 use crate::entry::export;
 use crate::launch::{self, Arguments, Launch};
 use crate::launch_attributes::{self, Attribute};
-use crate::modules;
 use crate::thread::{self, Configuration};
 use crate::{Result, error, release, streams};
 
@@ -175,8 +174,9 @@ export! { runtime:
         stream.set(configuration.stream)
     }
 
-    /// `cudaLaunchKernel` — CUDA Runtime API, Execution Control.
-    fn cudaLaunchKernel / cudaLaunchKernel_ptsz(
+    /// `cudaLaunchKernel` — CUDA Runtime API, Execution Control. Host stubs of CUDA 13 call it
+    /// as `__cudaLaunchKernel`, with what `__cudaGetKernel` gave.
+    fn cudaLaunchKernel | __cudaLaunchKernel / cudaLaunchKernel_ptsz / __cudaLaunchKernel_ptsz(
         kernel: u64,
         grid: Dim3,
         block: Dim3,
@@ -197,28 +197,6 @@ export! { runtime:
         stream: u64,
     ) {
         start_with_pointers(kernel, grid, block, arguments, shared, stream, true)
-    }
-
-    /// `cudaError_t __cudaGetKernel(cudaKernel_t *, const void *)`: the handle that the host stub
-    /// launches by. It is the stub's own address, which is valid on every device.
-    fn __cudaGetKernel(handle: Out<u64>, host: u64) {
-        handle.present()?;
-        match modules::is_kernel(host) {
-            true => handle.set(host),
-            false => Err(error::INVALID_DEVICE_FUNCTION),
-        }
-    }
-
-    /// `cudaError_t __cudaLaunchKernel(cudaKernel_t, dim3, dim3, void **, size_t, cudaStream_t)`
-    fn __cudaLaunchKernel / __cudaLaunchKernel_ptsz(
-        kernel: u64,
-        grid: Dim3,
-        block: Dim3,
-        arguments: Pointers,
-        shared: usize,
-        stream: u64,
-    ) {
-        start_with_pointers(kernel, grid, block, arguments, shared, stream, false)
     }
 
     /// `cudaLaunchKernelExC` — CUDA Runtime API, Execution Control.

@@ -176,8 +176,9 @@ export! { runtime:
     }
 
     /// `cudaGetKernel` — CUDA Runtime API, Interactions with the CUDA Driver API. The address of
-    /// the host stub is the handle, which is valid on every device.
-    fn cudaGetKernel(out: Out<u64>, host: u64) {
+    /// the host stub is the handle, which is valid on every device. Host stubs of CUDA 13 call it as
+    /// `__cudaGetKernel`, and launch by the handle.
+    fn cudaGetKernel | __cudaGetKernel(out: Out<u64>, host: u64) {
         out.present()?;
         match modules::is_kernel(host) {
             true => out.set(host),

@@ -8,7 +8,7 @@ use crate::arrays::{
 };
 use crate::entry::export;
 use crate::view::ViewDesc;
-use crate::{Result, contexts, error};
+use crate::{Result, contexts};
 
 /// `cudaResourceDesc`, as far as it says anything.
 #[repr(C)]
@@ -57,49 +57,18 @@ impl ResourceDesc13 {
 
 impl ResourceDesc {
     fn of(resource: Resource) -> Result<Self> {
-        let (kind, handle, format, sizes) = match resource {
-            Resource::Array(handle) => (0, handle, None, [0; 3]),
-            Resource::Mipmapped(handle) => (1, handle, None, [0; 3]),
-            Resource::Linear {
-                address,
-                format,
-                bytes,
-            } => (2, address, Some(format), [bytes, 0, 0]),
-            Resource::Pitched {
-                address,
-                format,
-                width,
-                height,
-                pitch,
-            } => (3, address, Some(format), [width, height, pitch]),
-        };
+        let (kind, handle, format, sizes) = resource.parts();
         let desc = format.map_or(Ok(ChannelDesc::default()), desc_of)?;
         Ok(ResourceDesc {
             kind,
             handle,
             desc,
-            sizes: sizes.map(|size| size as usize),
+            sizes,
         })
     }
 
     fn resource(&self) -> Result<Resource> {
-        Ok(match self.kind {
-            0 => Resource::Array(self.handle),
-            1 => Resource::Mipmapped(self.handle),
-            2 => Resource::Linear {
-                address: self.handle,
-                format: format_of(self.desc)?,
-                bytes: self.sizes[0] as u64,
-            },
-            3 => Resource::Pitched {
-                address: self.handle,
-                format: format_of(self.desc)?,
-                width: self.sizes[0] as u64,
-                height: self.sizes[1] as u64,
-                pitch: self.sizes[2] as u64,
-            },
-            _ => return Err(error::INVALID_VALUE),
-        })
+        Resource::of_parts(self.kind, self.handle, || format_of(self.desc), self.sizes)
     }
 }
 
@@ -257,15 +226,8 @@ export! { runtime:
         create_texture(out, resource, texture.get().map(|desc| desc.reading()), view)
     }
 
-    /// `cudaCreateTextureObject` — as above.
-    fn cudaCreateTextureObject__v12(
-        out: Out<u64>, resource: In<ResourceDesc>, texture: In<TextureDesc12>, view: In<ViewDesc>,
-    ) {
-        create_texture(out, resource, texture.get().map(|desc| desc.reading()), view)
-    }
-
-    /// `cudaCreateTextureObject_v2` — as above, in 11.8.
-    fn cudaCreateTextureObject_v2(
+    /// `cudaCreateTextureObject` — as above; in 11.8 it was `cudaCreateTextureObject_v2`.
+    fn cudaCreateTextureObject__v12 | cudaCreateTextureObject_v2(
         out: Out<u64>, resource: In<ResourceDesc>, texture: In<TextureDesc12>, view: In<ViewDesc>,
     ) {
         create_texture(out, resource, texture.get().map(|desc| desc.reading()), view)
@@ -307,12 +269,9 @@ export! { runtime:
     }
 
     /// `cudaGetTextureObjectTextureDesc` — CUDA Runtime API, Texture Object Management.
-    fn cudaGetTextureObjectTextureDesc__v9(out: Out<TextureDesc>, object: u64) {
-        texture_reading(out, object, TextureDesc::of)
-    }
-
-    /// `cudaGetTextureObjectTextureDesc` — as above.
-    fn cudaGetTextureObjectTextureDesc__v10(out: Out<TextureDesc>, object: u64) {
+    fn cudaGetTextureObjectTextureDesc__v9 | cudaGetTextureObjectTextureDesc__v10(
+        out: Out<TextureDesc>, object: u64,
+    ) {
         texture_reading(out, object, TextureDesc::of)
     }
 
@@ -321,24 +280,18 @@ export! { runtime:
         texture_reading(out, object, TextureDesc11::of)
     }
 
-    /// `cudaGetTextureObjectTextureDesc` — as above.
-    fn cudaGetTextureObjectTextureDesc__v12(out: Out<TextureDesc12>, object: u64) {
-        texture_reading(out, object, TextureDesc12::of)
-    }
-
-    /// `cudaGetTextureObjectTextureDesc_v2` — as above, in 11.8.
-    fn cudaGetTextureObjectTextureDesc_v2(out: Out<TextureDesc12>, object: u64) {
+    /// `cudaGetTextureObjectTextureDesc` — as above; in 11.8 it was
+    /// `cudaGetTextureObjectTextureDesc_v2`.
+    fn cudaGetTextureObjectTextureDesc__v12 | cudaGetTextureObjectTextureDesc_v2(
+        out: Out<TextureDesc12>, object: u64,
+    ) {
         texture_reading(out, object, TextureDesc12::of)
     }
 
     /// `cudaGetTextureObjectResourceViewDesc` — CUDA Runtime API, Texture Object Management.
-    fn cudaGetTextureObjectResourceViewDesc__v9(out: Out<ViewDesc>, object: u64) {
-        contexts::active()?;
-        ViewDesc::of(out, object)
-    }
-
-    /// `cudaGetTextureObjectResourceViewDesc` — as above.
-    fn cudaGetTextureObjectResourceViewDesc__v13(out: Out<ViewDesc>, object: u64) {
+    fn cudaGetTextureObjectResourceViewDesc__v9 | cudaGetTextureObjectResourceViewDesc__v13(
+        out: Out<ViewDesc>, object: u64,
+    ) {
         contexts::active()?;
         ViewDesc::of(out, object)
     }
