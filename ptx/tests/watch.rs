@@ -113,11 +113,33 @@ fn what_kernels_and_the_host_write_is_not_uninitialized() {
         "st.global.u32 [%rd1+512], %r1; ld.global.u32 %r2, [%rd1+512]; st.global.u8 [%rd1+700], %r1; ld.u8 %r2, [%rd1+700];",
         1,
     );
-    let found = watch(
-        "st.global.u8 [%rd1+512], %r1; ld.global.u16 %r2, [%rd1+512];",
+    // Of what is loaded the rest is padding, as the compiler says.
+    clean(
+        "st.global.u8 [%rd1+512], %r1; st.global.u16 [%rd1+516], %r1; .pragma \"used_bytes_mask 0x31\"; ld.global.v4.u16 {%r2, %r3, %r4, %r5}, [%rd1+512];",
         1,
     );
-    assert_eq!(found.len(), 1, "one of the two bytes was not written");
+    let found = watch(
+        "st.global.u8 [%rd1+512], %r1; .pragma \"used_bytes_mask 49\"; ld.global.v4.u16 {%r2, %r3, %r4, %r5}, [%rd1+512]; .pragma \"used_bytes_mask 1\"; ld.global.u16 %r2, [%rd1+514]; ld.global.u16 %r2, [%rd1+516];",
+        1,
+    );
+    let addresses: Vec<_> = found.iter().map(|finding| finding.address - BASE).collect();
+    assert_eq!(
+        addresses,
+        [516, 514, 516],
+        "used ones, and one of which nothing is said"
+    );
+    // A structure is copied with the padding behind its fields.
+    clean(
+        "st.global.u8 [%rd1+512], %r1; ld.global.nc.u64 %rd2, [%rd1+512]; st.shared.u8 [%r10], %r1; ld.shared.u64 %rd2, [%r10];",
+        1,
+    );
+    for behind in [
+        "st.global.u8 [%rd1+513], %r1; ld.global.u16 %r2, [%rd1+512];",
+        "st.global.u8 [%rd1+512], %r1; ld.global.v2.u32 {%r2, %r3}, [%rd1+512];",
+        "st.shared.u8 [%r10+3], %r1; ld.shared.u32 %r2, [%r10];",
+    ] {
+        assert_eq!(watch(behind, 1).len(), 1, "{behind}");
+    }
     let found = watch(
         "atom.global.add.u32 %r2, [%rd1+512], 1; ld.global.u32 %r3, [%rd1+512];",
         1,

@@ -147,9 +147,9 @@ fn name(kind: u64) -> &'static str {
     }
 }
 
-/// The aux of a watching instruction for `bytes` bytes per lane.
-pub(crate) fn aux(space: Space, kind: u64, bytes: u64) -> u64 {
-    flags::of(space, 1) | kind << 16 | bytes << 20
+/// The aux of a watching instruction for `bytes` bytes per lane, which are numbers of `size` bytes.
+pub(crate) fn aux(space: Space, kind: u64, bytes: u64, size: u64) -> u64 {
+    flags::of(space, 1) | kind << 16 | bytes << 20 | size << 36
 }
 
 /// A finding whose place is not worked out yet.
@@ -339,20 +339,21 @@ impl Watch {
         }
     }
 
-    /// A thread accesses shared memory: the access that it races with, and whether it reads what
-    /// was never written.
+    /// A thread accesses numbers of `size` bytes in shared memory: the access that it races with,
+    /// and whether it reads what was never written.
     fn access_shared(
         &mut self,
         by: Thread,
         kind: u64,
         at: usize,
         len: usize,
+        size: usize,
     ) -> (Option<Access>, bool) {
         let (mut race, mut unwritten) = (None, false);
         let this = self.access(by, kind);
         let known = self.known.get(by.warp as usize);
-        for cell in self.cells.iter_mut().skip(at).take(len) {
-            unwritten |= kind & LOAD != 0 && !cell.written;
+        for (i, cell) in self.cells.iter_mut().skip(at).take(len).enumerate() {
+            unwritten |= kind & LOAD != 0 && !cell.written && i.is_multiple_of(size);
             cell.written |= kind & STORE != 0;
             if let Some(known) = known.filter(|_| self.checks.races) {
                 race = race.or(cell.history.add(this, known, false));
@@ -382,6 +383,9 @@ struct Attempt {
     space: Space,
     address: u64,
     bytes: u64,
+    /// Of the numbers that are read. One is as good as written when its first byte is: a structure
+    /// is copied with its padding, which nobody writes.
+    size: u64,
 }
 
 impl Attempt {
@@ -435,8 +439,13 @@ impl Attempt {
             if cx.locate_shared(offset, self.bytes).is_none() {
                 return;
             }
-            let (race, new) =
-                watch.access_shared(self.by, self.kind, offset as usize, self.bytes as usize);
+            let (race, new) = watch.access_shared(
+                self.by,
+                self.kind,
+                offset as usize,
+                self.bytes as usize,
+                self.size as usize,
+            );
             if let Some(other) = race {
                 note(1, Some(raw(&other)));
             }
@@ -452,7 +461,11 @@ impl Attempt {
             note(1, Some(raw(&other)));
         }
         if watch.checks.uninitialized {
-            if self.kind & LOAD != 0 && cx.space.unwritten(self.address, self.bytes).is_some() {
+            let unwritten = |at| cx.space.unwritten(self.address + at, 1).is_some();
+            if self.kind & LOAD != 0
+                && cx.space.unwritten(self.address, self.bytes).is_some()
+                && (0..self.bytes).step_by(self.size as usize).any(unwritten)
+            {
                 note(0, None);
             }
             if self.kind & STORE != 0 {
@@ -487,6 +500,7 @@ impl Context<'_> {
             space,
             address,
             bytes,
+            size: 1,
         };
         let mut found = [None, None];
         watch.learn(self.warp);
@@ -530,6 +544,7 @@ unsafe fn watch_body<const AVX: bool>(cx: &mut Context<'_>, inst: &Inst, mask: u
             space: flags::space(inst.aux),
             address: base.wrapping_add(inst.imm as u64),
             bytes: inst.aux >> 20 & 0xffff,
+            size: (inst.aux >> 36 & 0xff).max(1),
         };
         attempt.look(cx, &mut watch, &mut found);
         if kind & ORDERED != 0 && watch.checks.races && exchanged != Some(attempt.address) {

@@ -23,18 +23,49 @@ pub(crate) enum Target {
 impl Builder<'_> {
     /// Has an access watched that the next instruction makes, in kernels that are: `bytes` from the
     /// address on, of the kind that `watch` defines.
-    pub fn watch(
+    pub fn watch(&mut self, space: Space, kind: u64, at: (Row, bool, i64), bytes: u64) {
+        self.watch_numbers(space, kind, at, bytes, 1);
+    }
+
+    /// The same for numbers of `size` bytes, of which those that follow the first may be padding.
+    fn watch_numbers(
         &mut self,
         space: Space,
         kind: u64,
         (row, wide, offset): (Row, bool, i64),
         bytes: u64,
+        size: u64,
     ) {
         let watched = matches!(space, Space::Shared | Space::Global | Space::Generic);
         if watched && self.shared.checks.any() {
             let rows = [row, if wide { row } else { Row::NONE }];
             let run = watch::watch(self.lanes);
-            self.emit(run, &rows, &[], offset, watch::aux(space, kind, bytes));
+            let aux = watch::aux(space, kind, bytes, size);
+            self.emit(run, &rows, &[], offset, aux);
+        }
+    }
+
+    /// The same for a load of numbers. Compilers load padding along with what lies beside it, and
+    /// may say which bytes are not.
+    pub fn watch_load(
+        &mut self,
+        space: Space,
+        kind: u64,
+        at: (Row, bool, i64),
+        bytes: u64,
+        size: u64,
+    ) {
+        if self.used_bytes == u32::MAX {
+            return self.watch_numbers(space, kind, at, bytes, size);
+        }
+        let (row, wide, offset) = at;
+        let mut used = u64::from(self.used_bytes) & ((1 << bytes.min(32)) - 1);
+        while used != 0 {
+            let start = used.trailing_zeros();
+            let len = (used >> start).trailing_ones();
+            let at = (row, wide, offset.wrapping_add(start.into()));
+            self.watch(space, kind, at, len.into());
+            used &= !(((1 << len) - 1) << start);
         }
     }
 

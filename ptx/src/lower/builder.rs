@@ -147,6 +147,8 @@ pub(crate) struct Builder<'a> {
     pub aliases: Vec<Option<Row>>,
     /// Where in the frame `alloca` takes memory, and the register that says how much is used.
     pub stack: Option<(u64, Row)>,
+    /// Of the bytes that the next instruction loads, those that are used, as bits.
+    pub used_bytes: u32,
     /// Number of the function in `Shared::marks`.
     pub number: usize,
 }

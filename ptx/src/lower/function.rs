@@ -68,6 +68,7 @@ pub(crate) fn lower(
         returned: Vec::new(),
         aliases: Vec::new(),
         stack: None,
+        used_bytes: u32::MAX,
         number: index + 1,
     };
     parameters(&mut b, function).map_err(|why| refused(function.line, name, why))?;
@@ -109,11 +110,13 @@ pub(crate) fn lower(
                 b.scopes.bind(prototype.name, Binding::Prototype(number));
             }
             Statement::CallTargets(_) => {}
+            Statement::UsedBytes(mask) => b.used_bytes = *mask,
             Statement::Instruction(instruction) => {
                 b.line = instruction.line;
                 lower_instruction(&mut b, instruction).map_err(|why| {
                     refused(instruction.line, &show(module, body, instruction), why)
                 })?;
+                b.used_bytes = u32::MAX;
             }
             Statement::Unknown { text, line } => {
                 return Err(refused(

@@ -227,7 +227,8 @@ pub(crate) fn ld(b: &mut Builder<'_>, form: &Form, operands: &[Operand]) -> Resu
                 b.lanes,
             )?;
             let kind = watch::LOAD | ordered(form);
-            b.watch(space, kind, (row, wide, offset), ty.size() * count);
+            let at = (row, wide, offset);
+            b.watch_load(space, kind, at, ty.size() * count, ty.size());
             rows[4] = row;
             // Parameters of a function are local memory.
             let space = if space == Space::Param && !b.kernel {

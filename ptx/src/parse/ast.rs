@@ -287,6 +287,9 @@ pub enum Statement {
     Prototype(Box<Prototype>),
     /// `name: .calltargets f, g;`
     CallTargets(Symbol),
+    /// `.pragma "used_bytes_mask 0x3f";`: of the bytes that the next instruction loads, those whose bits are set are used
+    /// (PTX ISA, "Pragma Strings: used_bytes_mask").
+    UsedBytes(u32),
     /// Text that does not follow the grammar.
     Unknown {
         /// The text.

@@ -494,6 +494,12 @@ impl<'a> Parser<'a> {
                 return self.registers(body);
             }
             ".pragma" => {
+                self.advance();
+                if self.token.kind == Kind::Text
+                    && let Some(mask) = used_bytes_mask(self.text())
+                {
+                    body.statements.push(Statement::UsedBytes(mask));
+                }
                 self.skip_statement();
                 return Ok(());
             }
@@ -579,4 +585,16 @@ impl<'a> Parser<'a> {
     }
 
     // --- operands ---
+}
+
+/// The mask of the pragma `"used_bytes_mask 0x3f"`; the other pragmas only concern compilers.
+fn used_bytes_mask(text: &str) -> Option<u32> {
+    let mask = text
+        .trim_matches('"')
+        .strip_prefix("used_bytes_mask")?
+        .trim();
+    match mask.strip_prefix("0x") {
+        Some(digits) => u32::from_str_radix(digits, 16).ok(),
+        None => mask.parse().ok(),
+    }
 }
