@@ -17,6 +17,7 @@ mod contexts;
 mod copy;
 mod driver;
 mod entry;
+mod entry_points;
 mod error;
 mod handles;
 mod host_functions;

@@ -70,6 +70,29 @@ int main() {
     REQUIRE_EQUAL(host[31], 7);
     CUDA(cudaFree((void *)pointer));
 
+    // Driver functions by their names, as programs find them that are not linked to the driver.
+    void *entry;
+    cudaDriverEntryPointQueryResult found;
+    CUDA(cudaGetDriverEntryPointByVersion("cuMemAlloc", &entry, 12000, cudaEnableDefault, &found));
+    REQUIRE(entry && found == cudaDriverEntryPointSuccess);
+    CU(((CUresult(*)(CUdeviceptr *, size_t))entry)(&pointer, 256));
+    CUDA(cudaFree((void *)pointer));
+    CUDA(cudaGetDriverEntryPoint("cuCtxGetCurrent", &entry, cudaEnablePerThreadDefaultStream, &found));
+    REQUIRE(entry && found == cudaDriverEntryPointSuccess);
+    CU(((CUresult(*)(CUcontext *))entry)(&current));
+    REQUIRE(current == primary);
+    CUDA(cudaGetDriverEntryPointByVersion("cuLaunchKernelEx", &entry, 11000, cudaEnableDefault, &found));
+    REQUIRE(!entry && found == cudaDriverEntryPointVersionNotSufficent);
+    CUDA(cudaGetDriverEntryPointByVersion("cuNothing", &entry, 12000, cudaEnableDefault, nullptr));
+    REQUIRE(!entry);
+    EXPECT(cudaGetDriverEntryPointByVersion("cuInit", &entry, 990000, cudaEnableDefault, &found), cudaErrorInvalidValue);
+    EXPECT(cudaGetDriverEntryPointByVersion("cuInit", nullptr, 12000, cudaEnableDefault, &found), cudaErrorInvalidValue);
+    EXPECT(cudaGetLastError(), cudaErrorInvalidValue);
+    for (const char *name : {"cuProfilerStart", "cuProfilerStop"}) {
+        auto profiler = (CUresult(*)())dlsym(library, name);
+        CU(profiler());
+    }
+
     // A context of the program's own: the Runtime API works in it while it is current.
     CU(driver_create(&created, 0, 0));
     CU(driver_cuCtxGetCurrent(&current));

@@ -237,6 +237,16 @@ export! { initialized:
         Ok(())
     }
 
+    /// `cuProfilerStart` — CUDA Driver API, Profiler Control. There is no profiler to control.
+    fn cuProfilerStart() {
+        contexts::bound().map(drop)
+    }
+
+    /// `cuProfilerStop` — CUDA Driver API, Profiler Control.
+    fn cuProfilerStop() {
+        contexts::bound().map(drop)
+    }
+
     /// `cuCtxEnablePeerAccess` — CUDA Driver API, Peer Context Memory Access. The contexts of a
     /// device have one memory.
     fn cuCtxEnablePeerAccess(peer: u64, flags: u32) {

@@ -12,6 +12,7 @@ mod array;
 mod array_copy;
 mod copy;
 mod device;
+mod entry_point;
 mod error;
 mod event;
 mod execution;
