@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! C arguments as types that are checked when they are used.
 //!
-//! [`Out`], [`In`] and [`Text`] have no constructor: a value of them is always an argument of a C
-//! caller, whose contract (CUDA API reference) is that the pointer is null or points to what the
+//! [`Out`], [`In`] and [`Text`] are not constructed to be read from: a value that is has come as an
+//! argument of a C caller, whose contract (CUDA API reference) is that the pointer is null or points to what the
 //! prototype says. That is why their methods are safe.
 
 use std::ffi::{CStr, c_char};
@@ -159,6 +159,11 @@ impl<T: Copy> In<T> {
     /// What a C caller passes for nothing.
     pub(crate) fn null() -> Self {
         In(std::ptr::null())
+    }
+
+    /// What a C caller is given to pass again: the first of values that stay where they are.
+    pub(crate) fn table(first: *const T) -> Self {
+        In(first)
     }
 
     /// The same place as what it is there: C calls it `void *`.

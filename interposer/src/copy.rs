@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Copies and fills of every shape: linear, 2D and 3D, between all kinds of memory.
+//! Copies of every shape: linear, 2D and 3D, between all kinds of memory.
 //!
 //! Device, pinned and managed memory is named by address and the worker moves the bytes. Pageable
 //! memory, which the worker does not see, travels in commands and replies when it is small and
@@ -11,11 +11,13 @@ use vcuda_protocol::layout::{MAX_REPLY_DATA, STAGING_CHUNK_LEN};
 use vcuda_protocol::{Bytes, Command, Extent, Pitch, Place, Reply, Stream};
 
 use crate::contexts::unexpected;
+use crate::graph::{self, Operation};
 use crate::in_place::{self, Host};
 use crate::memory::{self, Memory, classify};
 use crate::session::parallel_copy::{self, Going};
 use crate::session::{self, Chunk, Pending, Session};
-use crate::{Result, error, peers, streams};
+use crate::streams::Target;
+use crate::{Result, error, streams};
 
 /// `cudaMemcpyKind`
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,6 +65,19 @@ impl Side {
         }
     }
 
+    /// The pitches that a copy has in CUDA's structures, also where it is of one row or slice.
+    pub(crate) fn full_pitch(self, extent: Extent) -> Pitch {
+        let row = match self.pitch.row {
+            0 => extent.width,
+            row => row,
+        };
+        let slice = match self.pitch.slice {
+            0 => row.saturating_mul(extent.height),
+            slice => slice,
+        };
+        Pitch { row, slice }
+    }
+
     fn place(self) -> Place {
         Place::Device {
             address: self.address,
@@ -85,7 +100,7 @@ impl Side {
     }
 
     /// What the side points into. The box must lie in one allocation.
-    fn check(self, extent: Extent) -> Result<Memory> {
+    pub(crate) fn check(self, extent: Extent) -> Result<Memory> {
         if extent.height > 1 && self.pitch.row < extent.width {
             return Err(error::INVALID_PITCH_VALUE);
         }
@@ -98,88 +113,165 @@ impl Side {
     }
 }
 
-/// Copies a box of bytes on a stream. A synchronous copy returns when the program may use both
-/// sides again; so does an asynchronous one that involves pageable memory (CUDA Runtime API, "API
-/// synchronization behavior").
+/// A copy of a box of bytes: it can be issued on a stream, or kept in a graph.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Transfer {
+    pub(crate) dst: Side,
+    pub(crate) src: Side,
+    pub(crate) extent: Extent,
+    pub(crate) direction: Direction,
+}
+
+/// Copies a box of bytes. A synchronous copy returns when the program may use both sides again; so
+/// does an asynchronous one that involves pageable memory (CUDA Runtime API, "API synchronization
+/// behavior").
 pub(crate) fn copy(
-    stream: Stream,
+    target: Target,
     dst: Side,
     src: Side,
     extent: Extent,
     direction: Direction,
     asynchronous: bool,
 ) -> Result<()> {
-    if extent.bytes().ok_or(error::INVALID_VALUE)? == 0 {
-        return Ok(());
-    }
-    let (to, from) = (dst.check(extent)?, src.check(extent)?);
-    let fits = match direction {
-        // What is said to be host memory may be any: the address decides.
-        Direction::HostToHost | Direction::Default => true,
-        Direction::HostToDevice => is_visible(&to),
-        Direction::DeviceToHost => is_visible(&from),
-        Direction::DeviceToDevice => is_visible(&to) && is_visible(&from),
+    let transfer = Transfer {
+        dst,
+        src,
+        extent,
+        direction,
     };
-    if !fits {
-        return Err(error::INVALID_VALUE);
+    match target {
+        Target::Stream(stream) => transfer.issue(stream, asynchronous),
+        Target::Capture(stream) => match transfer.check()? {
+            Some(_) => graph::capture(stream, Operation::Copy(transfer)),
+            None => Ok(()),
+        },
     }
-    match (is_visible(&to), is_visible(&from)) {
-        (true, true) => {
-            let command = Command::Copy {
-                stream,
-                dst: dst.place(),
-                src: src.place(),
-                extent,
-                release: None,
-            };
-            let session = session::get()?;
-            // Between device allocations no host memory is involved that the caller could touch
-            // too early, so even the synchronous call need not wait.
-            if asynchronous || !(is_host(&to) || is_host(&from)) {
-                session.post(&command)
-            } else {
-                session.call(&command).map(drop)
-            }
+}
+
+impl Transfer {
+    /// What destination and source point into, if there is anything to copy.
+    pub(crate) fn check(&self) -> Result<Option<(Memory, Memory)>> {
+        let Transfer {
+            dst,
+            src,
+            extent,
+            direction,
+        } = *self;
+        if extent.bytes().ok_or(error::INVALID_VALUE)? == 0 {
+            return Ok(None);
         }
-        (true, false) => {
-            let session = session::get()?;
-            // The source is read now. A function that the stream calls first may still write it,
-            // which counts for synchronous copies and for registered memory (same section).
-            let in_order = !asynchronous || memory::registered(src.address).is_some();
-            if in_order && session.has_functions() {
-                session.call(&Command::StreamSynchronize { stream })?;
-            }
-            if let Some(registered) = memory::registered_in_place(src.address, src.span(extent)) {
-                let copy = registered.copy(stream, Host::Source, dst.place(), src, extent);
-                return send(session, &copy, asynchronous);
-            }
-            if !asynchronous
-                && let Some(copied) =
-                    in_place::copy(session, stream, Host::Source, dst, src, extent)
-            {
-                return copied;
-            }
-            upload(stream, dst, src, extent)?;
-            match asynchronous {
-                true => Ok(()),
-                false => streams::order_upload(stream),
-            }
+        let (to, from) = (dst.check(extent)?, src.check(extent)?);
+        let fits = match direction {
+            // What is said to be host memory may be any: the address decides.
+            Direction::HostToHost | Direction::Default => true,
+            Direction::HostToDevice => is_visible(&to),
+            Direction::DeviceToHost => is_visible(&from),
+            Direction::DeviceToDevice => is_visible(&to) && is_visible(&from),
+        };
+        match fits {
+            true => Ok(Some((to, from))),
+            false => Err(error::INVALID_VALUE),
         }
-        (false, true) => {
-            let session = session::get()?;
-            if let Some(registered) = memory::registered_in_place(dst.address, dst.span(extent)) {
-                let copy = registered.copy(stream, Host::Destination, src.place(), dst, extent);
-                return send(session, &copy, asynchronous);
-            }
-            match in_place::copy(session, stream, Host::Destination, src, dst, extent) {
-                Some(copied) => copied,
-                None => download(stream, dst, src, extent),
-            }
+    }
+
+    /// Whether one side is an array's.
+    pub(crate) fn involves_array(&self) -> bool {
+        let is_array = |side: Side| match classify(side.address) {
+            Memory::Device { device, .. } => device.memory.holds_array(side.address),
+            _ => false,
+        };
+        is_array(self.dst) || is_array(self.src)
+    }
+
+    /// Issues the copy of a graph. Unlike an asynchronous copy it reads pageable memory when the
+    /// stream gets there, so that functions of the program that come first may write it.
+    pub(crate) fn issue_in_order(self, stream: Stream) -> Result<()> {
+        let session = session::get()?;
+        if session.has_functions()
+            && let Some((_, from)) = self.check()?
+            && !is_visible(&from)
+        {
+            session.call(&Command::StreamSynchronize { stream })?;
         }
-        (false, false) => {
-            session::get()?.call(&Command::StreamSynchronize { stream })?;
-            host_copy(dst, src, extent);
-            Ok(())
+        self.issue(stream, true)
+    }
+
+    fn issue(self, stream: Stream, asynchronous: bool) -> Result<()> {
+        match self.check()? {
+            Some(ends) => self.between(ends, stream, asynchronous),
+            None => Ok(()),
+        }
+    }
+
+    fn between(
+        self,
+        (to, from): (Memory, Memory),
+        stream: Stream,
+        asynchronous: bool,
+    ) -> Result<()> {
+        let Transfer {
+            dst, src, extent, ..
+        } = self;
+        match (is_visible(&to), is_visible(&from)) {
+            (true, true) => {
+                let command = Command::Copy {
+                    stream,
+                    dst: dst.place(),
+                    src: src.place(),
+                    extent,
+                    release: None,
+                };
+                let session = session::get()?;
+                // Between device allocations no host memory is involved that the caller could touch
+                // too early, so even the synchronous call need not wait.
+                if asynchronous || !(is_host(&to) || is_host(&from)) {
+                    session.post(&command)
+                } else {
+                    session.call(&command).map(drop)
+                }
+            }
+            (true, false) => {
+                let session = session::get()?;
+                // The source is read now. A function that the stream calls first may still write it,
+                // which counts for synchronous copies and for registered memory (same section).
+                let in_order = !asynchronous || memory::registered(src.address).is_some();
+                if in_order && session.has_functions() {
+                    session.call(&Command::StreamSynchronize { stream })?;
+                }
+                if let Some(registered) = memory::registered_in_place(src.address, src.span(extent))
+                {
+                    let copy = registered.copy(stream, Host::Source, dst.place(), src, extent);
+                    return send(session, &copy, asynchronous);
+                }
+                if !asynchronous
+                    && let Some(copied) =
+                        in_place::copy(session, stream, Host::Source, dst, src, extent)
+                {
+                    return copied;
+                }
+                upload(stream, dst, src, extent)?;
+                match asynchronous {
+                    true => Ok(()),
+                    false => streams::order_upload(stream),
+                }
+            }
+            (false, true) => {
+                let session = session::get()?;
+                if let Some(registered) = memory::registered_in_place(dst.address, dst.span(extent))
+                {
+                    let copy = registered.copy(stream, Host::Destination, src.place(), dst, extent);
+                    return send(session, &copy, asynchronous);
+                }
+                match in_place::copy(session, stream, Host::Destination, src, dst, extent) {
+                    Some(copied) => copied,
+                    None => download(stream, dst, src, extent),
+                }
+            }
+            (false, false) => {
+                session::get()?.call(&Command::StreamSynchronize { stream })?;
+                host_copy(dst, src, extent);
+                Ok(())
+            }
         }
     }
 }
@@ -191,12 +283,12 @@ fn send(session: &'static Session, command: &Command, asynchronous: bool) -> Res
     }
 }
 
-fn is_host(memory: &Memory) -> bool {
+pub(crate) fn is_host(memory: &Memory) -> bool {
     matches!(memory, Memory::Pageable | Memory::Window { .. })
 }
 
 /// Whether the device sees it.
-fn is_visible(memory: &Memory) -> bool {
+pub(crate) fn is_visible(memory: &Memory) -> bool {
     matches!(memory, Memory::Device { .. } | Memory::Window { .. })
 }
 
@@ -479,49 +571,6 @@ fn download(stream: Stream, dst: Side, src: Side, extent: Extent) -> Result<()> 
         going.wait();
     }
     outcome
-}
-
-/// Fills a box with a value of 1, 2 or 4 bytes. `extent.width` counts bytes.
-pub(crate) fn fill(
-    stream: Stream,
-    dst: Side,
-    value: u32,
-    element: u8,
-    extent: Extent,
-    asynchronous: bool,
-) -> Result<()> {
-    if extent.bytes().ok_or(error::INVALID_VALUE)? == 0 {
-        return Ok(());
-    }
-    if !dst.address.is_multiple_of(u64::from(element)) {
-        return Err(error::INVALID_VALUE);
-    }
-    let memory = dst.check(extent)?;
-    let fillable = match memory {
-        // Unlike a copy, a fill finds no other device's memory by itself.
-        Memory::Device { device, .. } => {
-            device.wire == stream.device || peers::is_enabled(stream.device, device)
-        }
-        other => is_visible(&other),
-    };
-    if !fillable {
-        return Err(error::INVALID_VALUE);
-    }
-    let session = session::get()?;
-    session.post(&Command::Fill {
-        stream,
-        address: dst.address,
-        pitch: dst.pitch,
-        value,
-        element,
-        extent,
-    })?;
-    // A fill of host memory must be seen when the synchronous call returns; one of device memory
-    // is asynchronous even there (CUDA Runtime API, "API synchronization behavior").
-    if !asynchronous && is_host(&memory) {
-        session.call(&Command::StreamSynchronize { stream })?;
-    }
-    Ok(())
 }
 
 #[cfg(test)]

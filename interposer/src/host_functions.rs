@@ -13,7 +13,9 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use parking_lot::{Mutex, MutexGuard};
 use vcuda_protocol::{Command, Status, Stream};
 
+use crate::graph::{self, HostCall, Operation};
 use crate::session::{self, Pending, Session};
+use crate::streams::Target;
 use crate::{Result, error, streams, thread};
 
 /// `cudaHostFn_t`, `CUhostFn`
@@ -62,8 +64,22 @@ static CALLS: LazyLock<Mutex<Calls>> = LazyLock::new(Mutex::default);
 static NEXT_TOKEN: AtomicU32 = AtomicU32::new(1);
 
 /// Has a function called when the stream gets there. Later work of the stream waits for its return.
-pub(crate) fn issue(handle: u64, function: Function, data: *mut c_void) -> Result<()> {
-    let stream = streams::resolve(handle)?;
+/// A stream that is being captured takes functions of `cudaLaunchHostFunc` only.
+pub(crate) fn start(handle: u64, function: Function, data: *mut c_void) -> Result<()> {
+    let can_be_captured = matches!(function, Function::Launched(_));
+    match (streams::target(handle, can_be_captured)?, function) {
+        (Target::Capture(stream), Function::Launched(function)) => {
+            let data = data as u64;
+            graph::capture(stream, Operation::Host(HostCall { function, data }))
+        }
+        (Target::Stream(stream) | Target::Capture(stream), function) => {
+            issue(stream, function, data)
+        }
+    }
+}
+
+/// The same on a stream as it is on the wire.
+pub(crate) fn issue(stream: Stream, function: Function, data: *mut c_void) -> Result<()> {
     let session = session::get()?;
     let slot = session.function_slot();
     let mut calls = CALLS.lock();

@@ -2,12 +2,16 @@
 //! Kernel launches.
 
 use std::ffi::c_void;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use vcuda_protocol::{Bytes, Command, Dim3, Reply};
+use vcuda_protocol::{Bytes, Command, Dim3, Reply, Stream};
 
+use crate::abi::In;
 use crate::contexts::{self, Device, unexpected};
+use crate::graph::{self, Operation};
 use crate::modules::Function;
+use crate::streams::Target;
 use crate::{Result, error, session, streams};
 
 /// Where a launch's arguments are.
@@ -16,49 +20,138 @@ pub(crate) enum Arguments<'a> {
     Pointers(*const *const c_void),
     /// The argument buffer, already laid out.
     Packed(&'a [u8]),
+    /// What leads to the argument buffer (`extra`).
+    Extra(In<u64>),
 }
 
+impl Arguments<'_> {
+    /// The arguments of a launch that may give them in either way, but in one only.
+    pub(crate) fn of(pointers: In<*const c_void>, extra: In<u64>) -> Result<Self> {
+        match (pointers.is_null(), extra.is_null()) {
+            (_, true) => Ok(Arguments::Pointers(pointers.as_ptr())),
+            (true, false) => Ok(Arguments::Extra(extra)),
+            (false, false) => Err(error::INVALID_VALUE),
+        }
+    }
+}
+
+/// The argument buffer that `extra` leads to: pairs of a key and a value, up to
+/// `CU_LAUNCH_PARAM_END`.
+fn buffer(extra: In<u64>) -> Result<(u64, usize)> {
+    /// Two keys are known; a list that goes on is none.
+    const MOST: usize = 8;
+    const END: u64 = 0;
+    const BUFFER_POINTER: u64 = 1;
+    const BUFFER_SIZE: u64 = 2;
+    let (mut pointer, mut size) = (0, None);
+    for pair in 0..MOST {
+        let value = || extra.at(pair * 2 + 1);
+        match extra.at(pair * 2)? {
+            END => return Ok((pointer, size.ok_or(error::INVALID_VALUE)?)),
+            BUFFER_POINTER => pointer = value()?,
+            // The value is the address of the size.
+            BUFFER_SIZE => size = Some(extra.cast::<In<usize>>().at(pair * 2 + 1)?.get()?),
+            _ => break,
+        }
+    }
+    Err(error::INVALID_VALUE)
+}
+
+/// The shape of a launch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Launch {
     pub(crate) grid: Dim3,
     pub(crate) block: Dim3,
     pub(crate) shared: u64,
-    pub(crate) stream: u64,
     pub(crate) cooperative: bool,
 }
 
-/// Launches a kernel.
-///
-/// # Safety
-/// `Arguments::Pointers` points to as many readable pointers as the kernel has parameters, each to
-/// a value of the parameter's size.
-pub(crate) unsafe fn launch(
-    function: &Function,
-    launch: &Launch,
-    arguments: Arguments<'_>,
-) -> Result<()> {
-    let device = contexts::device(function.module.ordinal as i32)?;
-    check(device, function, launch)?;
-    if launch.cooperative {
-        check_cooperative(device, function, launch)?;
+/// A launch with its arguments, checked: it can be issued on a stream, or kept in a graph.
+#[derive(Clone)]
+pub(crate) struct Kernel {
+    pub(crate) function: Arc<Function>,
+    /// What the program named the kernel by.
+    pub(crate) named: u64,
+    pub(crate) launch: Launch,
+    /// The argument buffer, as long as the kernel's parameters.
+    pub(crate) params: Vec<u8>,
+    /// The device's number on the wire.
+    device: u32,
+}
+
+impl Kernel {
+    /// Checks a launch and takes a copy of its arguments.
+    ///
+    /// # Safety
+    /// `Arguments::Pointers` points to as many readable pointers as the kernel has parameters, each
+    /// to a value of the parameter's size; `Arguments::Extra` leads to a buffer as long as it says.
+    pub(crate) unsafe fn new(
+        function: Arc<Function>,
+        named: u64,
+        launch: Launch,
+        arguments: Arguments<'_>,
+    ) -> Result<Self> {
+        let device = contexts::device(function.module.ordinal as i32)?;
+        check(device, &function, &launch)?;
+        if launch.cooperative {
+            check_cooperative(device, &function, &launch)?;
+        }
+        let params = match arguments {
+            Arguments::Packed(bytes) => packed(&function, bytes)?,
+            // SAFETY: by this function's contract.
+            Arguments::Pointers(pointers) => unsafe { gather(&function, pointers) }?,
+            Arguments::Extra(extra) => {
+                let (address, size) = buffer(extra)?;
+                // What is beyond the parameters is not read.
+                let size = size.min(function.info.param_bytes as usize);
+                let bytes = match (address, size) {
+                    (_, 0) => &[][..],
+                    (0, _) => return Err(error::INVALID_VALUE),
+                    // SAFETY: by this function's contract the buffer is as long as `extra` says.
+                    _ => unsafe { std::slice::from_raw_parts(address as *const u8, size) },
+                };
+                packed(&function, bytes)?
+            }
+        };
+        Ok(Kernel {
+            function,
+            named,
+            launch,
+            params,
+            device: device.wire,
+        })
     }
-    let stream = streams::resolve(launch.stream)?;
-    if stream.device != device.wire {
-        return Err(error::INVALID_HANDLE);
+
+    /// Launches on the stream of a handle. If that is being captured the launch goes into the graph.
+    pub(crate) fn start(self, stream: u64) -> Result<()> {
+        match streams::target(stream, true)? {
+            Target::Stream(stream) => self.issue(stream),
+            Target::Capture(stream) => {
+                self.check_stream(stream)?;
+                graph::capture(stream, Operation::Kernel(self))
+            }
+        }
     }
-    let params = match arguments {
-        Arguments::Packed(bytes) => packed(function, bytes)?,
-        // SAFETY: by this function's contract.
-        Arguments::Pointers(pointers) => unsafe { gather(function, pointers) }?,
-    };
-    session::get()?.post(&Command::Launch {
-        stream,
-        function: function.id,
-        grid: launch.grid,
-        block: launch.block,
-        dynamic_shared: launch.shared as u32,
-        cooperative: launch.cooperative,
-        params: Bytes(params),
-    })
+
+    pub(crate) fn check_stream(&self, stream: Stream) -> Result<()> {
+        match stream.device == self.device {
+            true => Ok(()),
+            false => Err(error::INVALID_HANDLE),
+        }
+    }
+
+    pub(crate) fn issue(self, stream: Stream) -> Result<()> {
+        self.check_stream(stream)?;
+        session::get()?.post(&Command::Launch {
+            stream,
+            function: self.function.id,
+            grid: self.launch.grid,
+            block: self.launch.block,
+            dynamic_shared: self.launch.shared as u32,
+            cooperative: self.launch.cooperative,
+            params: Bytes(self.params),
+        })
+    }
 }
 
 /// The argument buffer as long as the kernel's parameters. Callers of the old launch ABI leave out
@@ -77,7 +170,7 @@ fn packed(function: &Function, bytes: &[u8]) -> Result<Vec<u8>> {
 /// Lays the arguments out as the kernel's parameters are.
 ///
 /// # Safety
-/// As for [`launch`].
+/// As for [`Kernel::new`].
 unsafe fn gather(function: &Function, pointers: *const *const c_void) -> Result<Vec<u8>> {
     let info = &function.info;
     let mut params = vec![0; info.param_bytes as usize];
@@ -248,5 +341,23 @@ pub(crate) fn occupancy(function: &Function, block_size: i32, dynamic_shared: u6
     match session::get()?.call(&command)? {
         Reply::Count(blocks) => Ok(blocks),
         other => Err(unexpected("Occupancy", &other)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_argument_buffer_is_a_pointer_and_the_address_of_a_size() {
+        let size = 28usize;
+        let at = &raw const size as u64;
+        let found = |words: &[u64]| buffer(In::of(&words[0]));
+        assert_eq!(found(&[1, 0x1000, 2, at, 0]), Ok((0x1000, 28)));
+        assert_eq!(found(&[2, at, 1, 0x1000, 0]), Ok((0x1000, 28)));
+        assert_eq!(found(&[1, 0x1000, 0]), Err(error::INVALID_VALUE), "no size");
+        assert_eq!(found(&[2, 0, 0]), Err(error::INVALID_VALUE), "null size");
+        assert_eq!(found(&[7, 0, 0]), Err(error::INVALID_VALUE), "unknown key");
+        assert_eq!(found(&[1; 16]), Err(error::INVALID_VALUE), "no end");
     }
 }

@@ -19,6 +19,8 @@ mod driver;
 mod entry;
 mod entry_points;
 mod error;
+mod fill;
+mod graph;
 mod handles;
 mod host_functions;
 mod images;

@@ -76,14 +76,14 @@ pub(crate) fn advise(address: u64, size: usize, advice: u32, place: Place) -> Re
 
 /// `cudaMemPrefetchAsync`
 pub(crate) fn prefetch(address: u64, size: usize, place: Place, stream: u64) -> Result<()> {
-    streams::entry(stream)?;
+    streams::resolve(stream)?;
     check_range(address, size)?;
     place.check()
 }
 
 /// `cudaStreamAttachMemAsync`: the whole allocation, whose size may be given as 0.
 pub(crate) fn attach(stream: u64, address: u64, size: usize, flags: u32) -> Result<()> {
-    streams::entry(stream)?;
+    streams::resolve(stream)?;
     match memory::classify(address) {
         Memory::Window {
             kind: HostMemory::Managed,

@@ -12,6 +12,7 @@ use parking_lot::RwLock;
 use vcuda_protocol::{Command, Reply, Stream};
 
 use crate::contexts::{self, Device, unexpected};
+use crate::graph::{self, Operation, capture};
 use crate::handles::Handles;
 use crate::thread::{self, DefaultStream};
 use crate::{Result, error, session};
@@ -147,6 +148,7 @@ pub(crate) fn destroy(handle: u64) -> Result<()> {
     let removed = STREAMS.write().remove(&handle);
     let entry = removed.ok_or(error::INVALID_HANDLE)?;
     GONE_STREAMS.fetch_add(1, Ordering::Release);
+    capture::stream_is_gone(entry.stream);
     session::get()?.post(&Command::StreamDestroy {
         stream: entry.stream,
     })
@@ -183,11 +185,31 @@ pub(crate) fn entry(handle: u64) -> Result<StreamEntry> {
     })
 }
 
-/// The stream of a handle, for work: errors that earlier work left are reported here.
-pub(crate) fn resolve(handle: u64) -> Result<Stream> {
-    let stream = entry(handle)?.stream;
+/// Where work for a stream goes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Target {
+    Stream(Stream),
+    /// Into a graph: the stream is being captured.
+    Capture(Stream),
+}
+
+/// Where work for the stream of a handle goes: errors that earlier work left are reported here.
+/// Work that cannot be captured ends a capture that it would be in.
+pub(crate) fn target(handle: u64, can_be_captured: bool) -> Result<Target> {
+    let entry = entry(handle)?;
+    let stream = entry.stream;
     session::get()?.asynchronous_error(stream.device)?;
-    Ok(stream)
+    match capture::any() && capture::takes_in(&entry, can_be_captured)? {
+        true => Ok(Target::Capture(stream)),
+        false => Ok(Target::Stream(stream)),
+    }
+}
+
+/// The stream of a handle, for work that cannot be captured.
+pub(crate) fn resolve(handle: u64) -> Result<Stream> {
+    match target(handle, false)? {
+        Target::Stream(stream) | Target::Capture(stream) => Ok(stream),
+    }
 }
 
 /// The calling thread's own default stream, made when it is first used. It lives as long as the
@@ -236,15 +258,47 @@ pub(crate) fn query(handle: u64) -> Result<()> {
     Ok(())
 }
 
-/// Later work of the stream waits for the event.
-pub(crate) fn wait_event(handle: u64, event: u64) -> Result<()> {
+/// `cudaEventWaitExternal`, `cudaEventRecordExternal`: in a stream that is being captured, a node of
+/// the graph.
+const EXTERNAL: u32 = 1;
+
+/// Later work of the stream waits for the event. An event that was recorded in a capture brings the
+/// stream into it.
+pub(crate) fn wait_event(handle: u64, event: u64, flags: u32) -> Result<()> {
+    event_entry(event)?;
+    if flags & !EXTERNAL != 0 {
+        return Err(error::INVALID_VALUE);
+    }
+    let stream = entry(handle)?;
+    if capture::any() || capture::any_events() {
+        let waits = match flags {
+            EXTERNAL => match target(handle, true)? {
+                Target::Capture(stream) => {
+                    return graph::capture(stream, Operation::WaitEvent(event));
+                }
+                Target::Stream(_) => false,
+            },
+            _ => capture::wait(&stream, event)?,
+        };
+        if waits {
+            return Ok(());
+        }
+    }
+    match flags {
+        0 => issue_wait(resolve(handle)?, event),
+        _ => Err(error::INVALID_VALUE),
+    }
+}
+
+/// Has a stream wait for an event, as it is on the wire.
+pub(crate) fn issue_wait(stream: Stream, event: u64) -> Result<()> {
     let event = event_entry(event)?.event;
-    let stream = resolve(handle)?;
     session::get()?.post(&Command::StreamWaitEvent { stream, event })
 }
 
 /// Waits for all work of a device.
 pub(crate) fn synchronize_device(device: &Device) -> Result<()> {
+    capture::refuse_device(device)?;
     let session = session::get()?;
     let used = match session.devices {
         1 => session.used.take_all(),
@@ -287,6 +341,7 @@ pub(crate) fn destroy_event(handle: u64) -> Result<()> {
     let removed = EVENTS.write().remove(&handle);
     let entry = removed.ok_or(error::INVALID_HANDLE)?;
     GONE_EVENTS.fetch_add(1, Ordering::Release);
+    capture::event_is_free(handle);
     session::get()?.post(&Command::EventDestroy { event: entry.event })
 }
 
@@ -299,9 +354,37 @@ pub(crate) fn event_entry(handle: u64) -> Result<EventEntry> {
     found.map(|(_, entry)| entry).ok_or(error::INVALID_HANDLE)
 }
 
+/// `cudaEventRecord`. In a stream that is being captured, the event stands for what was captured.
 pub(crate) fn record_event(handle: u64, stream: u64) -> Result<()> {
+    event_entry(handle)?;
+    match target(stream, true)? {
+        Target::Capture(stream) => capture::record(handle, stream),
+        Target::Stream(stream) => {
+            issue_record(stream, handle)?;
+            capture::event_is_free(handle);
+            Ok(())
+        }
+    }
+}
+
+/// `cudaEventRecordWithFlags`
+pub(crate) fn record_event_with(handle: u64, stream: u64, flags: u32) -> Result<()> {
+    match flags {
+        0 => record_event(handle, stream),
+        EXTERNAL => {
+            event_entry(handle)?;
+            match target(stream, true)? {
+                Target::Capture(stream) => graph::capture(stream, Operation::RecordEvent(handle)),
+                Target::Stream(_) => Err(error::ILLEGAL_STATE),
+            }
+        }
+        _ => Err(error::INVALID_VALUE),
+    }
+}
+
+/// Records an event on a stream as it is on the wire.
+pub(crate) fn issue_record(stream: Stream, handle: u64) -> Result<()> {
     let event = event_entry(handle)?;
-    let stream = resolve(stream)?;
     if event.wire != stream.device {
         return Err(error::INVALID_HANDLE);
     }
@@ -313,6 +396,7 @@ pub(crate) fn record_event(handle: u64, stream: u64) -> Result<()> {
 
 pub(crate) fn synchronize_event(handle: u64) -> Result<()> {
     let entry = event_entry(handle)?;
+    capture::refuse_event(handle)?;
     let session = session::get()?;
     session.call(&Command::EventSynchronize { event: entry.event })?;
     session.asynchronous_error(entry.wire)
@@ -320,6 +404,8 @@ pub(crate) fn synchronize_event(handle: u64) -> Result<()> {
 
 pub(crate) fn query_event(handle: u64) -> Result<()> {
     let entry = event_entry(handle)?;
+    capture::refuse_event(handle)?;
+    capture::refuse_unsafe()?;
     let session = session::get()?;
     session.asynchronous_error(entry.wire)?;
     session.call(&Command::EventQuery { event: entry.event })?;
@@ -328,6 +414,8 @@ pub(crate) fn query_event(handle: u64) -> Result<()> {
 
 /// Milliseconds between two recorded events.
 pub(crate) fn elapsed(start: u64, end: u64) -> Result<f32> {
+    capture::refuse_event(start)?;
+    capture::refuse_event(end)?;
     let (start, end) = (event_entry(start)?, event_entry(end)?);
     if (start.flags | end.flags) & DISABLE_TIMING != 0 {
         return Err(error::INVALID_HANDLE);
@@ -344,6 +432,7 @@ pub(crate) fn elapsed(start: u64, end: u64) -> Result<f32> {
 
 /// The device was reset: its streams and events are gone.
 pub(crate) fn forget(device: &Device) {
+    capture::forget(device);
     STREAMS.write().retain(|_, s| s.ordinal != device.ordinal);
     EVENTS.write().retain(|_, e| e.ordinal != device.ordinal);
     GONE_STREAMS.fetch_add(1, Ordering::Release);

@@ -8,6 +8,7 @@ use std::mem::ManuallyDrop;
 use vcuda_protocol::{Dim3, NO_FUNCTION, Status};
 
 use crate::contexts::Context;
+use crate::graph::capture::Mode;
 use crate::handles::Recent;
 use crate::memory::Memory;
 use crate::streams::{EventEntry, StreamEntry};
@@ -39,6 +40,8 @@ pub(crate) struct Thread {
     /// Whether this thread calls functions of the program that streams have got to.
     pub(crate) in_host_function: Cell<bool>,
     pub(crate) last_error: Cell<Status>,
+    /// What captures allow this thread (`cudaThreadExchangeStreamCaptureMode`).
+    pub(crate) capture_mode: Cell<Mode>,
     /// The device of `cudaSetDevice`.
     pub(crate) device: Cell<u32>,
     /// Contexts pushed by the Driver API; the last is current.
@@ -62,6 +65,7 @@ thread_local! {
             default_stream: Cell::new(DefaultStream::Legacy),
             in_host_function: Cell::new(false),
             last_error: Cell::new(Status::SUCCESS),
+            capture_mode: Cell::new(Mode::Global),
             device: Cell::new(0),
             contexts: RefCell::new(Vec::new()),
             configurations: RefCell::new(Vec::new()),

@@ -4,9 +4,10 @@
 use vcuda_protocol::{Extent, Pitch};
 
 use crate::abi::In;
-use crate::contexts::Context;
-use crate::copy::{self, Direction, Side};
+use crate::contexts::{Context, Device};
+use crate::copy::{self, Direction, Side, Transfer};
 use crate::entry::export;
+use crate::error::unsupported;
 use crate::{Result, arrays, contexts, error, streams};
 
 /// `CU_DEVICE_ATTRIBUTE_MAX_PITCH`
@@ -40,7 +41,7 @@ pub(super) fn move_bytes(
     wait: bool,
 ) -> Result<()> {
     contexts::bound()?;
-    let stream = streams::resolve(stream)?;
+    let stream = streams::target(stream, !wait)?;
     copy::copy(
         stream,
         dst,
@@ -213,23 +214,82 @@ fn direction(dst: Kind, src: Kind) -> Direction {
     }
 }
 
-fn boxed(copy: Memcpy3d, stream: u64, wait: bool) -> Result<()> {
-    let device = contexts::bound()?;
-    let extent = Extent {
-        width: copy.width as u64,
-        height: copy.height as u64,
-        depth: copy.depth as u64,
-    };
-    if extent.bytes().ok_or(error::INVALID_VALUE)? == 0 {
-        return Ok(());
+impl Memcpy3d {
+    /// The copy that the structure describes, on a device.
+    pub(super) fn transfer(self, device: &Device) -> Result<Transfer> {
+        let extent = Extent {
+            width: self.width as u64,
+            height: self.height as u64,
+            depth: self.depth as u64,
+        };
+        if extent.bytes().ok_or(error::INVALID_VALUE)? == 0 {
+            let nowhere = Side::linear(0);
+            return Ok(Transfer {
+                dst: nowhere,
+                src: nowhere,
+                extent,
+                direction: Direction::Default,
+            });
+        }
+        let max_pitch = device
+            .attribute(MAX_PITCH)
+            .map_or(u64::MAX, |pitch| pitch.max(0) as u64);
+        let (from, src) = self.src.locate(extent, max_pitch)?;
+        let (to, dst) = self.dst.locate(extent, max_pitch)?;
+        Ok(Transfer {
+            dst,
+            src,
+            extent,
+            direction: direction(to, from),
+        })
     }
-    let max_pitch = device
-        .attribute(MAX_PITCH)
-        .map_or(u64::MAX, |pitch| pitch.max(0) as u64);
-    let (from, src) = copy.src.locate(extent, max_pitch)?;
-    let (to, dst) = copy.dst.locate(extent, max_pitch)?;
-    let stream = streams::resolve(stream)?;
-    copy::copy(stream, dst, src, extent, direction(to, from), !wait)
+
+    /// The structure that describes a copy.
+    pub(super) fn of(transfer: &Transfer) -> Result<Self> {
+        if transfer.involves_array() {
+            return Err(unsupported("what a copy of an array was made with"));
+        }
+        let extent = transfer.extent;
+        let side = |side: Side, host: bool| {
+            let pitch = side.full_pitch(extent);
+            Side3d {
+                kind: match (transfer.direction, host) {
+                    (Direction::Default, _) => UNIFIED,
+                    (_, true) => HOST,
+                    (_, false) => DEVICE,
+                },
+                host: if host { side.address } else { 0 },
+                device: if host { 0 } else { side.address },
+                pitch: pitch.row as usize,
+                height: (pitch.slice / pitch.row.max(1)) as usize,
+                ..Side3d::default()
+            }
+        };
+        let (from_host, to_host) = match transfer.direction {
+            Direction::HostToHost => (true, true),
+            Direction::HostToDevice => (true, false),
+            Direction::DeviceToHost => (false, true),
+            Direction::DeviceToDevice | Direction::Default => (false, false),
+        };
+        Ok(Memcpy3d {
+            src: side(transfer.src, from_host),
+            dst: side(transfer.dst, to_host),
+            width: extent.width as usize,
+            height: extent.height as usize,
+            depth: extent.depth as usize,
+        })
+    }
+}
+
+fn boxed(copy: Memcpy3d, stream: u64, wait: bool) -> Result<()> {
+    let Transfer {
+        dst,
+        src,
+        extent,
+        direction,
+    } = copy.transfer(contexts::bound()?)?;
+    let stream = streams::target(stream, !wait)?;
+    copy::copy(stream, dst, src, extent, direction, !wait)
 }
 
 export! { initialized:

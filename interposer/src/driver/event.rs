@@ -3,7 +3,7 @@
 
 use crate::abi::Out;
 use crate::entry::export;
-use crate::{contexts, error, streams};
+use crate::{contexts, streams};
 
 export! { initialized:
     /// `cuEventCreate` — CUDA Driver API, Event Management.
@@ -24,16 +24,10 @@ export! { initialized:
         streams::record_event(event, stream)
     }
 
-    /// `cuEventRecordWithFlags` — CUDA Driver API 11.1, Event Management. `CU_EVENT_RECORD_EXTERNAL`
-    /// is for streams that are being captured.
+    /// `cuEventRecordWithFlags` — CUDA Driver API 11.1, Event Management.
     fn cuEventRecordWithFlags / cuEventRecordWithFlags_ptsz(event: u64, stream: u64, flags: u32) {
-        const EXTERNAL: u32 = 1;
         contexts::bound()?;
-        match flags {
-            0 => streams::record_event(event, stream),
-            EXTERNAL => Err(error::ILLEGAL_STATE),
-            _ => Err(error::INVALID_VALUE),
-        }
+        streams::record_event_with(event, stream, flags)
     }
 
     /// `cuEventSynchronize` — CUDA Driver API, Event Management.

@@ -3,12 +3,13 @@
 
 use vcuda_protocol::{Extent, Pitch};
 
-use crate::copy::{self, Side};
+use crate::copy::Side;
 use crate::entry::export;
+use crate::fill::{self, Fill};
 use crate::{Result, contexts, error, streams};
 
-/// Fills `height` rows of `width` elements.
-struct Fill {
+/// `height` rows of `width` elements.
+struct Rows {
     address: u64,
     pitch: u64,
     value: u32,
@@ -18,9 +19,9 @@ struct Fill {
     height: usize,
 }
 
-impl Fill {
+impl Rows {
     fn row(address: u64, value: u32, element: u8, count: usize) -> Self {
-        Fill {
+        Rows {
             address,
             pitch: 0,
             value,
@@ -49,8 +50,13 @@ impl Fill {
                 slice: 0,
             },
         };
-        let stream = streams::resolve(stream)?;
-        let outcome = copy::fill(stream, side, self.value, self.element, extent, !wait);
+        let fill = Fill {
+            dst: side,
+            value: self.value,
+            element: self.element,
+            extent,
+        };
+        let outcome = fill::fill(streams::target(stream, !wait)?, fill, !wait);
         // The driver has no code of its own for a pitch that is too small.
         outcome.map_err(|status| match status {
             error::INVALID_PITCH_VALUE => error::INVALID_VALUE,
@@ -65,16 +71,16 @@ macro_rules! fills {
      $sync2d:ident / $sync2d_twin:ident, $async2d:ident / $async2d_twin:ident) => {
         export! { initialized:
             fn $sync / $sync_twin(address: u64, value: $type, count: usize) {
-                Fill::row(address, value.into(), $size, count).start(0, true)
+                Rows::row(address, value.into(), $size, count).start(0, true)
             }
 
             fn $async / $async_twin(address: u64, value: $type, count: usize, stream: u64) {
-                Fill::row(address, value.into(), $size, count).start(stream, false)
+                Rows::row(address, value.into(), $size, count).start(stream, false)
             }
 
             fn $sync2d / $sync2d_twin(address: u64, pitch: usize, value: $type, width: usize, height: usize) {
                 let (pitch, value) = (pitch as u64, value.into());
-                Fill { address, pitch, value, element: $size, width, height }.start(0, true)
+                Rows { address, pitch, value, element: $size, width, height }.start(0, true)
             }
 
             fn $async2d / $async2d_twin(
@@ -86,7 +92,7 @@ macro_rules! fills {
                 stream: u64,
             ) {
                 let (pitch, value) = (pitch as u64, value.into());
-                Fill { address, pitch, value, element: $size, width, height }.start(stream, false)
+                Rows { address, pitch, value, element: $size, width, height }.start(stream, false)
             }
         }
     };

@@ -6,9 +6,10 @@ use std::ffi::c_void;
 use vcuda_protocol::Dim3;
 
 use crate::abi::In;
+use crate::contexts::{Context, Device};
 use crate::driver::function::find;
 use crate::entry::export;
-use crate::launch::{self, Arguments, Launch};
+use crate::launch::{Arguments, Kernel, Launch};
 use crate::launch_attributes::{self, Attribute};
 use crate::{Result, contexts, error, streams};
 
@@ -25,58 +26,113 @@ pub(super) struct LaunchConfig {
 }
 
 /// A pointer to each argument (`kernelParams`), or the words of `extra`.
-type Pointers = In<*const c_void>;
+pub(super) type Pointers = In<*const c_void>;
 
-/// The argument buffer that `extra` leads to: pairs of a key and a value, up to
-/// `CU_LAUNCH_PARAM_END`.
-fn buffer(extra: In<u64>) -> Result<(u64, usize)> {
-    /// Two keys are known; a list that goes on is none.
-    const MOST: usize = 8;
-    const END: u64 = 0;
-    const BUFFER_POINTER: u64 = 1;
-    const BUFFER_SIZE: u64 = 2;
-    let (mut pointer, mut size) = (0, None);
-    for pair in 0..MOST {
-        let value = || extra.at(pair * 2 + 1);
-        match extra.at(pair * 2)? {
-            END => return Ok((pointer, size.ok_or(error::INVALID_VALUE)?)),
-            BUFFER_POINTER => pointer = value()?,
-            // The value is the address of the size.
-            BUFFER_SIZE => size = Some(extra.cast::<In<usize>>().at(pair * 2 + 1)?.get()?),
-            _ => break,
-        }
-    }
-    Err(error::INVALID_VALUE)
-}
-
-fn start(handle: u64, launch: &Launch, pointers: Pointers, extra: In<u64>) -> Result<()> {
-    let function = find(contexts::bound()?, handle)?;
-    let outcome = if extra.is_null() {
-        let arguments = Arguments::Pointers(pointers.as_ptr());
-        // SAFETY: by the contract of the launch functions there are as many pointers as the kernel
-        // has parameters, each to a value of that parameter's type.
-        unsafe { launch::launch(&function, launch, arguments) }
-    } else {
-        if !pointers.is_null() {
-            return Err(error::INVALID_VALUE);
-        }
-        let (address, size) = buffer(extra)?;
-        // What is beyond the parameters is not read.
-        let size = size.min(function.info.param_bytes as usize);
-        let bytes = match (address, size) {
-            (_, 0) => Vec::new(),
-            (0, _) => return Err(error::INVALID_VALUE),
-            // SAFETY: by the contract of the launch functions the buffer is as long as `extra` says.
-            _ => unsafe { std::slice::from_raw_parts(address as *const u8, size) }.to_vec(),
-        };
-        // SAFETY: there are no pointers.
-        unsafe { launch::launch(&function, launch, Arguments::Packed(&bytes)) }
-    };
+/// A launch on a device.
+fn prepare(
+    device: &Device,
+    handle: u64,
+    launch: Launch,
+    pointers: Pointers,
+    extra: In<u64>,
+) -> Result<Kernel> {
+    let function = find(device, handle)?;
+    let arguments = Arguments::of(pointers, extra)?;
+    // SAFETY: by the contract of the launch functions there are as many pointers as the kernel has
+    // parameters, each to a value of that parameter's type, and a buffer is as long as `extra` says.
+    let outcome = unsafe { Kernel::new(function, handle, launch, arguments) };
     // The driver has no code of its own for a wrong shape.
     outcome.map_err(|status| match status {
         error::INVALID_CONFIGURATION => error::INVALID_VALUE,
         other => other,
     })
+}
+
+fn start(
+    handle: u64,
+    launch: Launch,
+    stream: u64,
+    pointers: Pointers,
+    extra: In<u64>,
+) -> Result<()> {
+    prepare(contexts::bound()?, handle, launch, pointers, extra)?.start(stream)
+}
+
+/// `CUDA_KERNEL_NODE_PARAMS_v1`
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub(super) struct KernelNodeParams1 {
+    function: u64,
+    grid: [u32; 3],
+    block: [u32; 3],
+    shared: u32,
+    pointers: Pointers,
+    extra: In<u64>,
+}
+
+/// `CUDA_KERNEL_NODE_PARAMS_v2`, and `..._v3`, which is alike.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub(super) struct KernelNodeParams {
+    first: KernelNodeParams1,
+    /// In the place of a function.
+    kernel: u64,
+    context: u64,
+}
+
+impl From<KernelNodeParams1> for KernelNodeParams {
+    fn from(first: KernelNodeParams1) -> Self {
+        KernelNodeParams {
+            first,
+            kernel: 0,
+            context: 0,
+        }
+    }
+}
+
+impl KernelNodeParams {
+    /// The launch that the structure describes, on the device of its context or of the current one.
+    pub(super) fn launch(self) -> Result<Kernel> {
+        let device = match self.context {
+            0 => contexts::bound()?,
+            context => Context::named(context)?.device()?,
+        };
+        let p = self.first;
+        let named = match (p.function, self.kernel) {
+            (0, kernel) => kernel,
+            (function, _) => function,
+        };
+        let launch = Launch {
+            grid: shape(p.grid),
+            block: shape(p.block),
+            shared: p.shared.into(),
+            cooperative: false,
+        };
+        prepare(device, named, launch, p.pointers, p.extra)
+    }
+
+    /// The structure that describes a launch, whose arguments are at `pointers`.
+    pub(super) fn of(kernel: &Kernel, pointers: Pointers) -> Result<Self> {
+        let sides = |d: Dim3| [d.x, d.y, d.z];
+        let device = contexts::device(kernel.function.module.ordinal as i32)?;
+        Ok(KernelNodeParams {
+            first: KernelNodeParams1 {
+                function: kernel.function.handle(),
+                grid: sides(kernel.launch.grid),
+                block: sides(kernel.launch.block),
+                shared: kernel.launch.shared as u32,
+                pointers,
+                extra: In::null(),
+            },
+            kernel: 0,
+            context: Context::primary(device).handle(),
+        })
+    }
+
+    /// What the older structure has.
+    pub(super) fn first(self) -> KernelNodeParams1 {
+        self.first
+    }
 }
 
 fn shape([x, y, z]: [u32; 3]) -> Dim3 {
@@ -102,10 +158,9 @@ export! { initialized:
             grid: shape([grid_x, grid_y, grid_z]),
             block: shape([block_x, block_y, block_z]),
             shared: shared.into(),
-            stream,
             cooperative: false,
         };
-        start(function, &launch, pointers, extra)
+        start(function, launch, stream, pointers, extra)
     }
 
     /// `cuLaunchCooperativeKernel` — CUDA Driver API, Execution Control.
@@ -125,10 +180,9 @@ export! { initialized:
             grid: shape([grid_x, grid_y, grid_z]),
             block: shape([block_x, block_y, block_z]),
             shared: shared.into(),
-            stream,
             cooperative: true,
         };
-        start(function, &launch, pointers, In::null())
+        start(function, launch, stream, pointers, In::null())
     }
 
     /// `cuLaunchKernelEx` — CUDA Driver API 11.6, Execution Control.
@@ -144,10 +198,9 @@ export! { initialized:
             grid: shape(config.grid),
             block: shape(config.block),
             shared: config.shared.into(),
-            stream: config.stream,
             cooperative: wanted.cooperative,
         };
-        start(function, &launch, pointers, extra)?;
+        start(function, launch, config.stream, pointers, extra)?;
         match wanted.event {
             Some(event) => streams::record_event(event, config.stream),
             None => Ok(()),
@@ -170,15 +223,11 @@ mod tests {
     }
 
     #[test]
-    fn an_argument_buffer_is_a_pointer_and_the_address_of_a_size() {
-        let size = 28usize;
-        let at = &raw const size as u64;
-        let found = |words: &[u64]| buffer(In::of(&words[0]));
-        assert_eq!(found(&[1, 0x1000, 2, at, 0]), Ok((0x1000, 28)));
-        assert_eq!(found(&[2, at, 1, 0x1000, 0]), Ok((0x1000, 28)));
-        assert_eq!(found(&[1, 0x1000, 0]), Err(error::INVALID_VALUE), "no size");
-        assert_eq!(found(&[2, 0, 0]), Err(error::INVALID_VALUE), "null size");
-        assert_eq!(found(&[7, 0, 0]), Err(error::INVALID_VALUE), "unknown key");
-        assert_eq!(found(&[1; 16]), Err(error::INVALID_VALUE), "no end");
+    fn parameters_of_kernel_nodes_are_laid_out_as_in_cuda_h() {
+        assert_eq!(size_of::<KernelNodeParams1>(), 56);
+        assert_eq!(offset_of!(KernelNodeParams1, shared), 32);
+        assert_eq!(offset_of!(KernelNodeParams1, pointers), 40);
+        assert_eq!(size_of::<KernelNodeParams>(), 72);
+        assert_eq!(offset_of!(KernelNodeParams, kernel), 56);
     }
 }

@@ -6,6 +6,7 @@ use vcuda_protocol::HostMemory;
 use crate::abi::Out;
 use crate::entry::export;
 use crate::error::unsupported;
+use crate::graph::capture;
 use crate::managed::{self, Place};
 use crate::memory::{self, Memory};
 use crate::pools::{self, Location};
@@ -26,6 +27,7 @@ fn some(size: usize) -> Result<u64> {
 }
 
 fn allocate_host(out: Out<u64>, size: usize, flags: u32) -> Result<()> {
+    capture::refuse_unsafe()?;
     let device = contexts::bound()?;
     out.present()?;
     if flags & !HOST_ALLOC_FLAGS != 0 {
@@ -36,6 +38,7 @@ fn allocate_host(out: Out<u64>, size: usize, flags: u32) -> Result<()> {
 }
 
 fn register(address: u64, size: usize, flags: u32) -> Result<()> {
+    capture::refuse_unsafe()?;
     contexts::bound()?;
     if flags & !HOST_REGISTER_FLAGS != 0 {
         return Err(error::INVALID_VALUE);
@@ -56,6 +59,7 @@ export! { initialized:
 
     /// `cuMemAlloc_v2` — CUDA Driver API, Memory Management.
     fn cuMemAlloc_v2(out: Out<u64>, size: usize) {
+        capture::refuse_unsafe()?;
         let device = contexts::bound()?;
         out.present()?;
         out.set(memory::allocate(device, some(size)?)?)
@@ -64,6 +68,7 @@ export! { initialized:
     /// `cuMemAllocPitch_v2` — CUDA Driver API, Memory Management. `element` is the size of what the
     /// program will read at once.
     fn cuMemAllocPitch_v2(out: Out<u64>, pitch: Out<usize>, width: usize, height: usize, element: u32) {
+        capture::refuse_unsafe()?;
         let device = contexts::bound()?;
         out.present()?;
         pitch.present()?;
@@ -78,6 +83,7 @@ export! { initialized:
     /// `cuMemFree_v2` — CUDA Driver API, Memory Management. A null pointer is no error, even
     /// without a context.
     fn cuMemFree_v2(address: u64) {
+        capture::refuse_unsafe()?;
         if address == 0 {
             return Ok(());
         }
@@ -110,6 +116,7 @@ export! { initialized:
 
     /// `cuMemFreeHost` — CUDA Driver API, Memory Management.
     fn cuMemFreeHost(address: u64) {
+        capture::refuse_unsafe()?;
         if address == 0 {
             return Ok(());
         }
@@ -146,12 +153,14 @@ export! { initialized:
 
     /// `cuMemHostUnregister` — CUDA Driver API, Memory Management.
     fn cuMemHostUnregister(address: u64) {
+        capture::refuse_unsafe()?;
         contexts::bound()?;
         memory::unregister(address)
     }
 
     /// `cuMemAllocManaged` — CUDA Driver API, Memory Management.
     fn cuMemAllocManaged(out: Out<u64>, size: usize, flags: u32) {
+        capture::refuse_unsafe()?;
         let device = contexts::bound()?;
         out.present()?;
         out.set(memory::allocate_managed(device, size as u64, flags)?)
@@ -196,6 +205,7 @@ export! { initialized:
     fn cuMemAllocAsync / cuMemAllocAsync_ptsz(out: Out<u64>, size: usize, stream: u64) {
         contexts::bound()?;
         out.present()?;
+        capture::refuse_nodes(stream, "memory allocation nodes")?;
         let device = contexts::device(streams::entry(stream)?.ordinal as i32)?;
         let stream = streams::resolve(stream)?;
         out.set(pools::allocate(device, stream, size as u64)?)
@@ -204,6 +214,7 @@ export! { initialized:
     /// `cuMemFreeAsync` — CUDA Driver API, Stream Ordered Memory Allocator.
     fn cuMemFreeAsync / cuMemFreeAsync_ptsz(address: u64, stream: u64) {
         contexts::bound()?;
+        capture::refuse_nodes(stream, "memory free nodes")?;
         let stream = streams::resolve(stream)?;
         match address {
             0 => Ok(()),

@@ -22,6 +22,7 @@ mod error;
 mod event;
 mod fill;
 mod function;
+mod graph;
 mod jit;
 mod launch;
 mod library;

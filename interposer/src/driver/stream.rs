@@ -49,21 +49,17 @@ export! { initialized:
         streams::query(stream)
     }
 
-    /// `cuStreamWaitEvent` — CUDA Driver API, Stream Management. `CU_EVENT_WAIT_EXTERNAL` is for
-    /// streams that are being captured.
+    /// `cuStreamWaitEvent` — CUDA Driver API, Stream Management.
     fn cuStreamWaitEvent / cuStreamWaitEvent_ptsz(stream: u64, event: u64, flags: u32) {
         contexts::bound()?;
-        match flags {
-            0 => streams::wait_event(stream, event),
-            _ => Err(error::INVALID_VALUE),
-        }
+        streams::wait_event(stream, event, flags)
     }
 
     /// `cuLaunchHostFunc` — CUDA Driver API, Execution Control.
     fn cuLaunchHostFunc / cuLaunchHostFunc_ptsz(stream: u64, function: Option<HostFn>, data: *mut c_void) {
         contexts::bound()?;
         let function = function.ok_or(error::INVALID_VALUE)?;
-        host_functions::issue(stream, Function::Launched(function), data)
+        host_functions::start(stream, Function::Launched(function), data)
     }
 
     /// `cuStreamAddCallback` — CUDA Driver API, Stream Management. `flags` must be 0.
@@ -74,7 +70,7 @@ export! { initialized:
         }
         let function = callback.ok_or(error::INVALID_VALUE)?;
         let outward = std::convert::identity;
-        host_functions::issue(stream, Function::Callback { function, stream, outward }, data)
+        host_functions::start(stream, Function::Callback { function, stream, outward }, data)
     }
 
     /// `cuStreamGetFlags` — CUDA Driver API, Stream Management.
@@ -120,15 +116,5 @@ export! { initialized:
         contexts::bound()?;
         let stream = streams::entry(stream)?.stream;
         out.set(u64::from(stream.device) << 32 | u64::from(stream.id))
-    }
-
-    /// `cuStreamIsCapturing` — CUDA Driver API, Stream Management. No stream is: capture cannot be
-    /// begun.
-    fn cuStreamIsCapturing / cuStreamIsCapturing_ptsz(stream: u64, out: Out<u32>) {
-        const CAPTURE_STATUS_NONE: u32 = 0;
-        out.present()?;
-        contexts::bound()?;
-        streams::entry(stream)?;
-        out.set(CAPTURE_STATUS_NONE)
     }
 }

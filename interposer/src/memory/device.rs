@@ -58,7 +58,7 @@ impl DeviceMemory {
         address.wrapping_sub(self.base) < self.len
     }
 
-    fn holds_array(&self, address: u64) -> bool {
+    pub(crate) fn holds_array(&self, address: u64) -> bool {
         address.wrapping_sub(self.array_range.0) < self.array_range.1
     }
 

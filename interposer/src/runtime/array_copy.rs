@@ -44,7 +44,7 @@ fn rectangle(
     asynchronous: bool,
 ) -> Result<()> {
     let direction = Direction::from_kind(kind)?;
-    let stream = streams::resolve(stream)?;
+    let stream = streams::target(stream, asynchronous)?;
     if width == 0 || height == 0 {
         return Ok(());
     }

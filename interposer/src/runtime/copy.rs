@@ -6,8 +6,10 @@ use vcuda_protocol::Pitch;
 use super::memory::{Extent, PitchedPtr};
 use crate::abi::In;
 use crate::arrays::Array;
-use crate::copy::{Direction, Side, copy, fill};
+use crate::copy::{Direction, Side, Transfer, copy};
 use crate::entry::export;
+use crate::error::unsupported;
+use crate::fill::{Fill, fill};
 use crate::{Result, arrays, contexts, error, streams};
 
 /// The null stream, in functions that take no stream.
@@ -25,7 +27,7 @@ pub(super) fn linear(
     stream: u64,
     asynchronous: bool,
 ) -> Result<()> {
-    let stream = streams::resolve(stream)?;
+    let stream = streams::target(stream, asynchronous)?;
     let extent = vcuda_protocol::Extent::linear(size as u64);
     let (dst, src) = (Side::linear(dst), Side::linear(src));
     copy(stream, dst, src, extent, direction, asynchronous)
@@ -43,7 +45,7 @@ fn rectangle(
     asynchronous: bool,
 ) -> Result<()> {
     let direction = Direction::from_kind(kind)?;
-    let stream = streams::resolve(stream)?;
+    let stream = streams::target(stream, asynchronous)?;
     if width == 0 || height == 0 {
         return Ok(());
     }
@@ -133,31 +135,86 @@ fn cuboid_side(
     }
 }
 
-fn cuboid(p: Memcpy3D, stream: u64, asynchronous: bool) -> Result<()> {
-    let direction = Direction::from_kind(p.kind)?;
-    let stream = streams::resolve(stream)?;
-    let array = |handle: u64| match handle {
-        0 => Ok(None),
-        handle => arrays::find(handle, false).map(Some),
-    };
-    let (to, from) = (array(p.dst_array)?, array(p.src_array)?);
-    if p.extent.width == 0 || p.extent.height == 0 || p.extent.depth == 0 {
-        return Ok(());
+impl Memcpy3D {
+    /// The copy that the structure describes.
+    pub(super) fn transfer(self) -> Result<Transfer> {
+        let p = self;
+        let direction = Direction::from_kind(p.kind)?;
+        let array = |handle: u64| match handle {
+            0 => Ok(None),
+            handle => arrays::find(handle, false).map(Some),
+        };
+        let (to, from) = (array(p.dst_array)?, array(p.src_array)?);
+        if p.extent.width == 0 || p.extent.height == 0 || p.extent.depth == 0 {
+            let nowhere = Side::linear(0);
+            return Ok(Transfer {
+                dst: nowhere,
+                src: nowhere,
+                extent: p.extent.into(),
+                direction,
+            });
+        }
+        // With an array, the extent counts its texels (CUDA Runtime API, cudaMemcpy3D).
+        let texel = match from.as_ref().or(to.as_ref()) {
+            Some(array) => array.format.bytes()? as usize,
+            None => 1,
+        };
+        let width = p
+            .extent
+            .width
+            .checked_mul(texel)
+            .ok_or(error::INVALID_VALUE)?;
+        let bytes = Extent { width, ..p.extent };
+        Ok(Transfer {
+            dst: cuboid_side(to.as_deref(), p.dst, p.dst_pos, p.extent, bytes)?,
+            src: cuboid_side(from.as_deref(), p.src, p.src_pos, p.extent, bytes)?,
+            extent: bytes.into(),
+            direction,
+        })
     }
-    // With an array, the extent counts its texels (CUDA Runtime API, cudaMemcpy3D).
-    let texel = match from.as_ref().or(to.as_ref()) {
-        Some(array) => array.format.bytes()? as usize,
-        None => 1,
-    };
-    let width = p
-        .extent
-        .width
-        .checked_mul(texel)
-        .ok_or(error::INVALID_VALUE)?;
-    let bytes = Extent { width, ..p.extent };
-    let dst = cuboid_side(to.as_deref(), p.dst, p.dst_pos, p.extent, bytes)?;
-    let src = cuboid_side(from.as_deref(), p.src, p.src_pos, p.extent, bytes)?;
-    copy(stream, dst, src, bytes.into(), direction, asynchronous)
+
+    /// The structure that describes a copy.
+    pub(super) fn of(transfer: &Transfer) -> Result<Self> {
+        if transfer.involves_array() {
+            return Err(unsupported("what a copy of an array was made with"));
+        }
+        let extent = transfer.extent;
+        let origin = Pos { x: 0, y: 0, z: 0 };
+        let memory = |side: Side| {
+            let pitch = side.full_pitch(extent);
+            PitchedPtr {
+                pointer: side.address,
+                pitch: pitch.row as usize,
+                width: extent.width as usize,
+                height: (pitch.slice / pitch.row.max(1)) as usize,
+            }
+        };
+        Ok(Memcpy3D {
+            src_array: 0,
+            src_pos: origin,
+            src: memory(transfer.src),
+            dst_array: 0,
+            dst_pos: origin,
+            dst: memory(transfer.dst),
+            extent: Extent {
+                width: extent.width as usize,
+                height: extent.height as usize,
+                depth: extent.depth as usize,
+            },
+            kind: transfer.direction as u32,
+        })
+    }
+}
+
+fn cuboid(p: Memcpy3D, stream: u64, asynchronous: bool) -> Result<()> {
+    let stream = streams::target(stream, asynchronous)?;
+    let Transfer {
+        dst,
+        src,
+        extent,
+        direction,
+    } = p.transfer()?;
+    copy(stream, dst, src, extent, direction, asynchronous)
 }
 
 /// Copies between devices, which their numbers and the addresses both name.
@@ -219,15 +276,14 @@ fn peer_cuboid(parameters: In<Memcpy3DPeer>, stream: u64, asynchronous: bool) ->
 
 /// Sets bytes; only the low byte of the value counts.
 fn set(dst: Side, value: i32, extent: Extent, stream: u64, asynchronous: bool) -> Result<()> {
-    let stream = streams::resolve(stream)?;
-    fill(
-        stream,
+    let stream = streams::target(stream, asynchronous)?;
+    let bytes = Fill {
         dst,
-        value as u32 & 0xff,
-        1,
-        extent.into(),
-        asynchronous,
-    )
+        value: value as u32 & 0xff,
+        element: 1,
+        extent: extent.into(),
+    };
+    fill(stream, bytes, asynchronous)
 }
 
 fn row(width: usize) -> Extent {

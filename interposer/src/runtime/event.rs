@@ -3,7 +3,7 @@
 
 use crate::abi::Out;
 use crate::entry::export;
-use crate::{Result, contexts, error, streams};
+use crate::{Result, contexts, streams};
 
 fn elapsed(milliseconds: Out<f32>, start: u64, end: u64) -> Result<()> {
     milliseconds.present()?;
@@ -33,13 +33,9 @@ export! { runtime:
         streams::record_event(event, stream)
     }
 
-    /// `cudaEventRecordWithFlags` — CUDA Runtime API, Event Management. `cudaEventRecordExternal`
-    /// is for streams that are being captured.
+    /// `cudaEventRecordWithFlags` — CUDA Runtime API, Event Management.
     fn cudaEventRecordWithFlags / cudaEventRecordWithFlags_ptsz(event: u64, stream: u64, flags: u32) {
-        if flags != 0 {
-            return Err(error::INVALID_VALUE);
-        }
-        streams::record_event(event, stream)
+        streams::record_event_with(event, stream, flags)
     }
 
     /// `cudaEventSynchronize` — CUDA Runtime API, Event Management.

@@ -14,7 +14,7 @@ use super::function::{OTHER_ERRORS, kernel_on};
 use crate::abi::{In, Out};
 use crate::contexts::{self, Device};
 use crate::entry::export;
-use crate::launch::{self, Arguments, Launch};
+use crate::launch::{Arguments, Kernel, Launch};
 use crate::launch_attributes::{self, Attribute};
 use crate::thread::{self, Configuration};
 use crate::{Result, error, release, streams};
@@ -43,6 +43,44 @@ impl From<vcuda_protocol::Dim3> for Dim3 {
 /// `void **args`: a pointer to each argument.
 type Pointers = In<*const c_void>;
 
+/// `cudaKernelNodeParams`. The CUDA 12.2 variant for `cudaGraphAddNode` is alike.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub(super) struct KernelNodeParams {
+    pub(super) kernel: u64,
+    pub(super) grid: Dim3,
+    pub(super) block: Dim3,
+    pub(super) shared: u32,
+    pub(super) arguments: Pointers,
+    pub(super) extra: In<u64>,
+}
+
+impl KernelNodeParams {
+    /// The launch that the structure describes, on the current device.
+    pub(super) fn launch(self) -> Result<Kernel> {
+        let launch = Launch {
+            grid: self.grid.into(),
+            block: self.block.into(),
+            shared: self.shared.into(),
+            cooperative: false,
+        };
+        let arguments = Arguments::of(self.arguments, self.extra)?;
+        prepare(contexts::active()?, self.kernel, launch, arguments)
+    }
+
+    /// The structure that describes a launch, whose arguments are at `arguments`.
+    pub(super) fn of(kernel: &Kernel, arguments: Pointers) -> Self {
+        KernelNodeParams {
+            kernel: kernel.named,
+            grid: kernel.launch.grid.into(),
+            block: kernel.launch.block.into(),
+            shared: kernel.launch.shared as u32,
+            arguments,
+            extra: In::null(),
+        }
+    }
+}
+
 /// Where a launch goes: to the stream's device, since CUDA 13 also where that is not the current one.
 fn target(stream: u64) -> Result<&'static Device> {
     let current = contexts::active()?;
@@ -54,16 +92,25 @@ fn target(stream: u64) -> Result<&'static Device> {
     }
 }
 
-/// Launches. Since CUDA 13 a wrong configuration is just a wrong value.
-fn start(pointer: u64, launch: &Launch, arguments: Arguments<'_>) -> Result<()> {
-    let function = kernel_on(target(launch.stream)?, pointer)?;
+/// A launch on a device. Since CUDA 13 a wrong configuration is just a wrong value.
+fn prepare(
+    device: &Device,
+    named: u64,
+    launch: Launch,
+    arguments: Arguments<'_>,
+) -> Result<Kernel> {
+    let function = kernel_on(device, named)?;
     // SAFETY: the pointers are arguments of a launch function, whose contract is to have as many as
     // the kernel has parameters, each to a value of that parameter's type.
-    let outcome = unsafe { launch::launch(&function, launch, arguments) };
+    let outcome = unsafe { Kernel::new(function, named, launch, arguments) };
     outcome.map_err(|status| match status {
         error::INVALID_CONFIGURATION if !release::is_before(OTHER_ERRORS) => error::INVALID_VALUE,
         other => other,
     })
+}
+
+fn start(kernel: u64, launch: Launch, stream: u64, arguments: Arguments<'_>) -> Result<()> {
+    prepare(target(stream)?, kernel, launch, arguments)?.start(stream)
 }
 
 fn start_with_pointers(
@@ -79,10 +126,10 @@ fn start_with_pointers(
         grid: grid.into(),
         block: block.into(),
         shared: shared as u64,
-        stream,
         cooperative,
     };
-    start(kernel, &launch, Arguments::Pointers(arguments.as_ptr()))
+    let arguments = Arguments::Pointers(arguments.as_ptr());
+    start(kernel, launch, stream, arguments)
 }
 
 fn push(grid: Dim3, block: Dim3, shared: usize, stream: u64) {
@@ -146,10 +193,10 @@ export! { runtime:
             grid: configuration.grid,
             block: configuration.block,
             shared: configuration.shared,
-            stream: configuration.stream,
             cooperative: false,
         };
-        start(kernel, &launch, Arguments::Packed(&configuration.arguments))
+        let arguments = Arguments::Packed(&configuration.arguments);
+        start(kernel, launch, configuration.stream, arguments)
     }
 
     /// `unsigned __cudaPushCallConfiguration(dim3, dim3, size_t, CUstream_st *)`: what `<<<...>>>`

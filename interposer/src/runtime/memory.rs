@@ -5,6 +5,7 @@ use vcuda_protocol::HostMemory;
 
 use crate::abi::Out;
 use crate::entry::export;
+use crate::graph::capture;
 use crate::managed::{self, Place};
 use crate::memory::{self, Memory};
 use crate::pools::{self, Location};
@@ -47,6 +48,7 @@ const HOST_REGISTER_FLAGS: u32 = 15;
 
 /// Allocates `rows` rows of `width` bytes; returns address and pitch.
 fn allocate_pitched(width: usize, rows: Option<usize>) -> Result<(u64, usize)> {
+    capture::refuse_unsafe()?;
     let device = contexts::active()?;
     let rows = rows.ok_or(error::OUT_OF_MEMORY)?;
     let (address, pitch) = memory::allocate_pitched(device, width as u64, rows as u64)?;
@@ -54,6 +56,7 @@ fn allocate_pitched(width: usize, rows: Option<usize>) -> Result<(u64, usize)> {
 }
 
 fn allocate_host(out: Out<u64>, size: usize, flags: u32) -> Result<()> {
+    capture::refuse_unsafe()?;
     out.present()?;
     if flags & !HOST_ALLOC_FLAGS != 0 {
         return Err(error::INVALID_VALUE);
@@ -70,6 +73,7 @@ fn allocate_host(out: Out<u64>, size: usize, flags: u32) -> Result<()> {
 export! { runtime:
     /// `cudaMalloc` — CUDA Runtime API, Memory Management.
     fn cudaMalloc(out: Out<u64>, size: usize) {
+        capture::refuse_unsafe()?;
         out.present()?;
         out.set(memory::allocate(contexts::active()?, size as u64)?)
     }
@@ -94,6 +98,7 @@ export! { runtime:
     /// `cudaMallocAsync` — CUDA Runtime API, Stream Ordered Memory Allocator.
     fn cudaMallocAsync / cudaMallocAsync_ptsz(out: Out<u64>, size: usize, stream: u64) {
         out.present()?;
+        capture::refuse_nodes(stream, "memory allocation nodes")?;
         let entry = streams::entry(stream)?;
         let stream = streams::resolve(stream)?;
         let device = contexts::device(entry.ordinal as i32)?;
@@ -103,6 +108,7 @@ export! { runtime:
     /// `cudaFree` — CUDA Runtime API, Memory Management. A null pointer is no error; programs free
     /// one to have the device initialised.
     fn cudaFree(address: u64) {
+        capture::refuse_unsafe()?;
         contexts::active()?;
         match address {
             0 => Ok(()),
@@ -112,6 +118,7 @@ export! { runtime:
 
     /// `cudaFreeAsync` — CUDA Runtime API, Stream Ordered Memory Allocator.
     fn cudaFreeAsync / cudaFreeAsync_ptsz(address: u64, stream: u64) {
+        capture::refuse_nodes(stream, "memory free nodes")?;
         let stream = streams::resolve(stream)?;
         match address {
             0 => Ok(()),
@@ -131,6 +138,7 @@ export! { runtime:
 
     /// `cudaFreeHost` — CUDA Runtime API, Memory Management.
     fn cudaFreeHost(address: u64) {
+        capture::refuse_unsafe()?;
         contexts::active()?;
         match address {
             0 => Ok(()),
@@ -160,6 +168,7 @@ export! { runtime:
 
     /// `cudaHostRegister` — CUDA Runtime API, Memory Management.
     fn cudaHostRegister(address: u64, size: usize, flags: u32) {
+        capture::refuse_unsafe()?;
         if flags & !HOST_REGISTER_FLAGS != 0 {
             return Err(error::INVALID_VALUE);
         }
@@ -169,12 +178,14 @@ export! { runtime:
 
     /// `cudaHostUnregister` — CUDA Runtime API, Memory Management.
     fn cudaHostUnregister(address: u64) {
+        capture::refuse_unsafe()?;
         contexts::active()?;
         memory::unregister(address)
     }
 
     /// `cudaMallocManaged` — CUDA Runtime API, Memory Management.
     fn cudaMallocManaged(out: Out<u64>, size: usize, flags: u32) {
+        capture::refuse_unsafe()?;
         out.present()?;
         out.set(memory::allocate_managed(contexts::active()?, size as u64, flags)?)
     }

@@ -17,6 +17,7 @@ mod error;
 mod event;
 mod execution;
 mod function;
+mod graph;
 #[cfg(test)]
 mod layouts;
 mod memory;

@@ -1,22 +1,12 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Stream management.
 
-use std::cell::Cell;
 use std::ffi::c_void;
 
 use crate::abi::Out;
 use crate::entry::export;
 use crate::host_functions::{self, Function, HostFn, StreamCallback};
 use crate::{contexts, error, release, streams};
-
-/// `cudaStreamCaptureModeGlobal` to `cudaStreamCaptureModeRelaxed`.
-const CAPTURE_MODES: u32 = 3;
-
-thread_local! {
-    /// What captures would allow the calling thread; there are none yet, but libraries set it
-    /// around calls and expect to get back what they set.
-    static CAPTURE_MODE: Cell<u32> = const { Cell::new(0) };
-}
 
 export! { runtime:
     /// `cudaStreamCreate` — CUDA Runtime API, Stream Management.
@@ -52,19 +42,15 @@ export! { runtime:
         streams::query(stream)
     }
 
-    /// `cudaStreamWaitEvent` — CUDA Runtime API, Stream Management. `cudaEventWaitExternal` is for
-    /// streams that are being captured.
+    /// `cudaStreamWaitEvent` — CUDA Runtime API, Stream Management.
     fn cudaStreamWaitEvent / cudaStreamWaitEvent_ptsz(stream: u64, event: u64, flags: u32) {
-        if flags != 0 {
-            return Err(error::INVALID_VALUE);
-        }
-        streams::wait_event(stream, event)
+        streams::wait_event(stream, event, flags)
     }
 
     /// `cudaLaunchHostFunc` — CUDA Runtime API, Execution Control.
     fn cudaLaunchHostFunc / cudaLaunchHostFunc_ptsz(stream: u64, function: Option<HostFn>, data: *mut c_void) {
         let function = function.ok_or(error::INVALID_VALUE)?;
-        host_functions::issue(stream, Function::Launched(function), data)
+        host_functions::start(stream, Function::Launched(function), data)
     }
 
     /// `cudaStreamAddCallback` — CUDA Runtime API, Stream Management. `flags` must be 0.
@@ -74,7 +60,7 @@ export! { runtime:
         }
         let function = callback.ok_or(error::INVALID_VALUE)?;
         let outward = release::outward;
-        host_functions::issue(stream, Function::Callback { function, stream, outward }, data)
+        host_functions::start(stream, Function::Callback { function, stream, outward }, data)
     }
 
     /// `cudaStreamGetFlags` — CUDA Runtime API, Stream Management.
@@ -94,24 +80,6 @@ export! { runtime:
         out.present()?;
         let stream = streams::entry(stream)?.stream;
         out.set(u64::from(stream.device) << 32 | u64::from(stream.id))
-    }
-
-    /// `cudaStreamIsCapturing` — CUDA Runtime API, Stream Management. No stream is: capture cannot
-    /// be begun.
-    fn cudaStreamIsCapturing / cudaStreamIsCapturing_ptsz(stream: u64, status: Out<u32>) {
-        const CAPTURE_STATUS_NONE: u32 = 0;
-        status.present()?;
-        streams::entry(stream)?;
-        status.set(CAPTURE_STATUS_NONE)
-    }
-
-    /// `cudaThreadExchangeStreamCaptureMode` — CUDA Runtime API, Stream Management.
-    fn cudaThreadExchangeStreamCaptureMode(mode: Out<u32>) {
-        let new = mode.get()?;
-        if new >= CAPTURE_MODES {
-            return Err(error::INVALID_VALUE);
-        }
-        mode.set(CAPTURE_MODE.try_with(|mode| mode.replace(new)).unwrap_or(0))
     }
 
     /// `cudaDeviceGetStreamPriorityRange` — CUDA Runtime API, Device Management. Either pointer may

@@ -11,7 +11,7 @@ use crate::{Result, contexts, error, modules};
 const DEFAULT: u64 = 0;
 
 /// The device address of `[offset, offset + size)` in a variable.
-fn range(symbol: u64, size: usize, offset: usize) -> Result<u64> {
+pub(super) fn range(symbol: u64, size: usize, offset: usize) -> Result<u64> {
     let global = modules::registered_global(contexts::active()?, symbol)?;
     let end = (offset as u64).checked_add(size as u64);
     match end.is_some_and(|end| end <= global.size) {
@@ -21,7 +21,7 @@ fn range(symbol: u64, size: usize, offset: usize) -> Result<u64> {
 }
 
 /// The direction of a copy, if it is one of those that CUDA has for it.
-fn direction(kind: u32, allowed: Direction) -> Result<Direction> {
+pub(super) fn direction(kind: u32, allowed: Direction) -> Result<Direction> {
     let direction = Direction::from_kind(kind)?;
     let fits = matches!(direction, Direction::DeviceToDevice | Direction::Default);
     match fits || direction == allowed {
