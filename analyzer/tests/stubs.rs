@@ -140,16 +140,16 @@ fn a_prototype_of_another_version_is_marked() {
         "libcudart.so",
         "libcudart.so.11.0",
         Some("libcudart.so.11.0"),
-        &["cudaGraphExecUpdate"],
+        &["cudaSignalExternalSemaphoresAsync"],
     );
-    let program = shop.program("program", &["cudaGraphExecUpdate"], &["libcudart.so"], &[]);
+    let program = shop.program("program", &["cudaSignalExternalSemaphoresAsync"], &["libcudart.so"], &[]);
     if report_of(&program).imports[0].status == vcuda_analyzer::Status::Implemented {
         return;
     }
     written_for(&shop, &program);
     let source = fs::read_to_string(shop.path("stubs/cudart.rs")).unwrap();
     assert!(
-        source.contains("/// C: `cudaError_t cudaGraphExecUpdate("),
+        source.contains("/// C: `cudaError_t cudaSignalExternalSemaphoresAsync("),
         "{source}"
     );
     assert!(

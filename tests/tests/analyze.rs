@@ -58,7 +58,7 @@ fn functions_that_are_missing_are_named_and_the_rest_runs() {
         .run()
         .expect_code(1)
         .expect_stdout("runs, except for 2 functions")
-        .expect_stdout("cudaGraphCreate, cudaGraphicsUnregisterResource");
+        .expect_stdout("cudaGraphMemFreeNodeGetParams, cudaGraphicsUnregisterResource");
 }
 
 #[test]
@@ -230,7 +230,8 @@ fn stubs_are_a_library_that_rustc_builds_and_that_answers_the_missing_calls() {
     }
     let source = fs::read_to_string(stubs.join("cudart.rs")).unwrap();
     assert!(
-        source.contains("cudaGraphCreate") && source.contains("cudaGraphicsUnregisterResource")
+        source.contains("cudaGraphMemFreeNodeGetParams")
+            && source.contains("cudaGraphicsUnregisterResource")
     );
     Run::shell("rustc --edition 2024 --crate-type cdylib --crate-name vcuda_stubs lib.rs")
         .current_dir(&stubs)
@@ -240,6 +241,6 @@ fn stubs_are_a_library_that_rustc_builds_and_that_answers_the_missing_calls() {
         .current_dir(&stubs)
         .run();
     exported
-        .expect_stdout("cudaGraphCreate")
+        .expect_stdout("cudaGraphMemFreeNodeGetParams")
         .expect_stdout("cudaGraphicsUnregisterResource");
 }

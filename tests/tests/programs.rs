@@ -28,14 +28,14 @@ programs! {
     abi_10 abi_11 abi_12 async_allocation async_copies barrier_objects big_copy bindless_textures
     classic_kernels concurrent_waits constructor_calls cooperative_grid cross_thread_sync cub_algorithms
     device_functions device_launch device_limits device_malloc device_printf device_query double_precision
-    driver_api driver_arrays driver_dlopen driver_edges driver_kernels dynamic_shared errors
-    exit_without_cleanup float_functions fork_before_cuda fork_program forward_progress group_collectives
+    driver_api driver_arrays driver_dlopen driver_edges driver_graphs driver_kernels dynamic_shared errors
+    exit_without_cleanup float_functions fork_before_cuda fork_program forward_progress graphs group_collectives
     half_atomics half_precision histogram_atomics host_functions host_functions_meet indirect_calls
     integer_functions invalid_driver_handles invalid_handles kernel_parameters lane_locks large_sizes
     launch_api library_synchronization machine_code_only managed managed_variable mandelbrot many_launches
     matmul_tiled memcpy_2d_3d memory_hints memset_kinds mistakes nbody never_ends newer_architecture
     occupancy per_thread_stream pinned_memory reduction_shuffle registered_memory runtime_and_driver seed
-    separate_compilation several_devices simd_video special_registers stencil sticky_errors streams_events
+    separate_compilation several_devices simd_video special_registers stencil sticky_errors stream_capture streams_events
     surfaces symbols tensor_cores texture_descriptions textures threads_streams thrust_algorithms
     two_modules unsupported_api unsupported_instruction vector_add visible_devices wide_integers
 }
@@ -134,7 +134,10 @@ fn a_function_that_is_not_implemented_names_itself_once() {
     let result = Run::vcuda(["run"]).arg(program("unsupported_api")).run();
     result.expect_pass("unsupported_api");
     assert_eq!(
-        result.stderr.matches("cudaGraphCreate").count(),
+        result
+            .stderr
+            .matches("cudaGraphMemFreeNodeGetParams")
+            .count(),
         1,
         "{}",
         result.stderr

@@ -79,6 +79,33 @@ static void handles(void *handle) {
         refused("cuMemAllocAsync", out, (size_t)16, handle);
         refused("cuMemcpyAsync", out, out + 1, (size_t)8, handle);
     }
+    // Graphs, their nodes, and graphs that can be launched
+    refused("cuGraphDestroy", handle);
+    refused("cuGraphClone", out, handle);
+    refused("cuGraphInstantiateWithFlags", out, handle, 0ull);
+    refused("cuGraphInstantiate_v2", out, handle, out, (char *)out, sizeof out);
+    refused("cuGraphGetNodes", handle, nullptr, out);
+    refused("cuGraphGetRootNodes", handle, nullptr, out);
+    refused("cuGraphGetEdges", handle, nullptr, nullptr, out);
+    refused("cuGraphAddEmptyNode", out, handle, nullptr, (size_t)0);
+    refused("cuGraphAddChildGraphNode", out, handle, nullptr, (size_t)0, handle);
+    refused("cuGraphAddEventWaitNode", out, handle, nullptr, (size_t)0, handle);
+    refused("cuGraphDestroyNode", handle);
+    refused("cuGraphNodeGetType", handle, out);
+    refused("cuGraphNodeGetDependencies", handle, nullptr, out);
+    refused("cuGraphKernelNodeGetParams_v2", handle, out);
+    refused("cuGraphMemcpyNodeGetParams", handle, out);
+    refused("cuGraphMemsetNodeGetParams", handle, out);
+    refused("cuGraphHostNodeGetParams", handle, out);
+    refused("cuGraphChildGraphNodeGetGraph", handle, out);
+    refused("cuGraphEventRecordNodeGetEvent", handle, out);
+    refused("cuGraphExecDestroy", handle);
+    refused("cuGraphExecUpdate_v2", handle, handle, nullptr);
+    refused("cuGraphExecGetFlags", handle, out);
+    refused("cuGraphNodeSetEnabled", handle, handle, 0u);
+    refused("cuGraphLaunch", handle, nullptr);
+    refused("cuGraphUpload", handle, nullptr);
+    if (address > 2) refused("cuStreamBeginCapture_v2", handle, 0);
     // Addresses of device memory, other than none
     if (handle) {
         refused("cuMemFree_v2", address);

@@ -28,6 +28,70 @@ static void events(cudaEvent_t event, cudaEvent_t good) {
     EXPECT_LAST(cudaEventDestroy(event), cudaErrorInvalidResourceHandle);
 }
 
+// A number in the place of a graph, of a node, and of a graph that can be launched.
+static void graphs(unsigned long long number, cudaStream_t stream) {
+    cudaGraph_t graph = (cudaGraph_t)number, good, out;
+    cudaGraphNode_t node = (cudaGraphNode_t)number, empty, new_node;
+    cudaGraphExec_t exec = (cudaGraphExec_t)number, good_exec, new_exec;
+    size_t count;
+    cudaGraphNodeType type;
+    cudaKernelNodeParams kernel;
+    cudaMemcpy3DParms copy = {};
+    cudaMemsetParams fill;
+    cudaHostNodeParams host = {[](void *) {}, nullptr};
+    CUDA(cudaGraphCreate(&good, 0));
+    CUDA(cudaGraphAddEmptyNode(&empty, good, nullptr, 0));
+    CUDA(cudaGraphInstantiate(&good_exec, good, 0));
+
+    EXPECT_LAST(cudaGraphAddEmptyNode(&new_node, graph, nullptr, 0), cudaErrorInvalidValue);
+    EXPECT_LAST(cudaGraphAddHostNode(&new_node, graph, nullptr, 0, &host), cudaErrorInvalidValue);
+    EXPECT_LAST(cudaGraphAddChildGraphNode(&new_node, graph, nullptr, 0, good), cudaErrorInvalidValue);
+    EXPECT_LAST(cudaGraphAddChildGraphNode(&new_node, good, nullptr, 0, graph), cudaErrorInvalidValue);
+    EXPECT_LAST(cudaGraphGetNodes(graph, nullptr, &count), cudaErrorInvalidValue);
+    EXPECT_LAST(cudaGraphGetRootNodes(graph, nullptr, &count), cudaErrorInvalidValue);
+    EXPECT_LAST(cudaGraphGetEdges(graph, nullptr, nullptr, nullptr, &count), cudaErrorInvalidValue);
+    EXPECT_LAST(cudaGraphAddDependencies(graph, &empty, &empty, nullptr, 1), cudaErrorInvalidValue);
+    EXPECT_LAST(cudaGraphClone(&out, graph), cudaErrorInvalidValue);
+    EXPECT_LAST(cudaGraphInstantiate(&new_exec, graph, 0), cudaErrorInvalidValue);
+    EXPECT_LAST(cudaGraphDestroy(graph), cudaErrorInvalidValue);
+    EXPECT_LAST(cudaStreamBeginCaptureToGraph(stream, graph, nullptr, nullptr, 0, cudaStreamCaptureModeGlobal),
+                cudaErrorInvalidValue);
+
+    EXPECT_LAST(cudaGraphAddEmptyNode(&new_node, good, &node, 1), cudaErrorInvalidValue);
+    EXPECT_LAST(cudaGraphAddDependencies(good, &node, &empty, nullptr, 1), cudaErrorInvalidValue);
+    EXPECT_LAST(cudaGraphAddDependencies(good, &empty, &node, nullptr, 1), cudaErrorInvalidValue);
+    EXPECT_LAST(cudaGraphRemoveDependencies(good, &node, &empty, nullptr, 1), cudaErrorInvalidValue);
+    EXPECT_LAST(cudaGraphNodeGetType(node, &type), cudaErrorInvalidValue);
+    EXPECT_LAST(cudaGraphNodeGetDependencies(node, nullptr, nullptr, &count), cudaErrorInvalidValue);
+    EXPECT_LAST(cudaGraphNodeGetDependentNodes(node, nullptr, nullptr, &count), cudaErrorInvalidValue);
+    EXPECT_LAST(cudaGraphKernelNodeGetParams(node, &kernel), cudaErrorInvalidValue);
+    EXPECT_LAST(cudaGraphMemcpyNodeGetParams(node, &copy), cudaErrorInvalidValue);
+    EXPECT_LAST(cudaGraphMemsetNodeGetParams(node, &fill), cudaErrorInvalidValue);
+    EXPECT_LAST(cudaGraphHostNodeSetParams(node, &host), cudaErrorInvalidValue);
+    EXPECT_LAST(cudaGraphChildGraphNodeGetGraph(node, &out), cudaErrorInvalidValue);
+    EXPECT_LAST(cudaGraphNodeFindInClone(&new_node, node, good), cudaErrorInvalidValue);
+    EXPECT_LAST(cudaGraphExecHostNodeSetParams(good_exec, node, &host), cudaErrorInvalidValue);
+    EXPECT_LAST(cudaGraphNodeSetEnabled(good_exec, node, 0), cudaErrorInvalidValue);
+    EXPECT_LAST(cudaGraphDestroyNode(node), cudaErrorInvalidValue);
+
+    EXPECT_LAST(cudaGraphLaunch(exec, stream), cudaErrorInvalidValue);
+    EXPECT_LAST(cudaGraphUpload(exec, stream), cudaErrorInvalidValue);
+    EXPECT_LAST(cudaGraphExecUpdate(exec, good, nullptr), cudaErrorInvalidValue);
+    EXPECT_LAST(cudaGraphExecUpdate(good_exec, graph, nullptr), cudaErrorInvalidValue);
+    EXPECT_LAST(cudaGraphExecHostNodeSetParams(exec, empty, &host), cudaErrorInvalidValue);
+    EXPECT_LAST(cudaGraphExecChildGraphNodeSetParams(exec, empty, good), cudaErrorInvalidValue);
+    EXPECT_LAST(cudaGraphExecDestroy(exec), cudaErrorInvalidValue);
+
+    EXPECT_LAST(cudaGraphLaunch(good_exec, (cudaStream_t)number), cudaErrorInvalidResourceHandle);
+    EXPECT_LAST(cudaStreamBeginCapture((cudaStream_t)number, cudaStreamCaptureModeGlobal), cudaErrorInvalidResourceHandle);
+    EXPECT_LAST(cudaGraphAddEventRecordNode(&new_node, good, nullptr, 0, (cudaEvent_t)number), cudaErrorInvalidResourceHandle);
+    CUDA(cudaGraphExecDestroy(good_exec));
+    CUDA(cudaGraphDestroy(good));
+    EXPECT_LAST(cudaGraphDestroy(good), cudaErrorInvalidValue);
+    EXPECT_LAST(cudaGraphNodeGetType(empty, &type), cudaErrorInvalidValue);
+    EXPECT_LAST(cudaGraphLaunch(good_exec, stream), cudaErrorInvalidValue);
+}
+
 int main() {
     cudaStream_t stream;
     cudaEvent_t event, good;
@@ -49,6 +113,8 @@ int main() {
     streams((cudaStream_t)good);
     CUDA(cudaStreamCreate(&stream));
     events((cudaEvent_t)stream, good);
+    for (unsigned long long number : numbers) graphs(number, stream);
+    graphs((unsigned long long)event, stream);
     nothing<<<1, 1, 0, stream>>>();
     LAUNCHED();
     CUDA(cudaStreamDestroy(stream));

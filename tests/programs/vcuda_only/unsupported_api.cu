@@ -8,10 +8,10 @@
 __global__ void fill(int *values) { values[threadIdx.x] = 5; }
 
 int main() {
-    cudaGraph_t graph = (cudaGraph_t)0x77;
+    cudaGraphNode_t node = (cudaGraphNode_t)0x77;
     cudaGraphicsResource_t resource = (cudaGraphicsResource_t)0x77;
     for (int i = 0; i < 3; i++) {
-        EXPECT_LAST(cudaGraphCreate(&graph, 0), cudaErrorNotSupported);
+        EXPECT_LAST(cudaGraphMemFreeNodeGetParams(node, nullptr), cudaErrorNotSupported);
         EXPECT_LAST(cudaGraphicsUnregisterResource(resource), cudaErrorNotSupported);
     }
     int values[32], *device;
