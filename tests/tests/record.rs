@@ -60,6 +60,25 @@ mod what_a_recording_shows {
     }
 
     #[test]
+    fn the_nodes_of_a_graph_are_commands_of_its_launch_and_what_is_captured_is_none() {
+        let folder = temporary_folder();
+        let trace = record(folder.path(), "graphs", &[]);
+        let json = Run::vcuda(["trace", "json"]).arg(&trace).run();
+        json.expect_code(0);
+        let records = (json.stdout.lines())
+            .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+        let launches: Vec<String> = records
+            .filter(|record| record["command"].to_string().contains("Launch"))
+            .map(|record| record["function"].as_str().unwrap().to_owned())
+            .collect();
+        assert!(launches.len() > 40, "{launches:?}");
+        assert!(
+            launches.iter().all(|f| f == "cudaGraphLaunch"),
+            "{launches:?}"
+        );
+    }
+
+    #[test]
     fn json_has_an_object_on_each_line() {
         let folder = temporary_folder();
         let trace = record(folder.path(), "vector_add", &["1000"]);
