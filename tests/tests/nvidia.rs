@@ -104,6 +104,8 @@ fn a_recording_replays_on_the_device_that_it_was_made_on_and_on_another() {
         "vector_add",
         "pinned_memory",
         "streams_events",
+        "stream_capture",
+        "graphs",
         "host_functions",
         "memcpy_2d_3d",
         "textures",

@@ -138,6 +138,8 @@ mod replays {
             "cross_thread_sync",
             "runtime_and_driver",
             "newer_architecture",
+            "graphs",
+            "stream_capture",
         ] {
             let trace = record(folder.path(), name, &[]);
             expect_equal_replay(&trace);
