@@ -444,12 +444,14 @@ pub(super) fn update(handle: u64, nodes: BTreeSet<u64>, flags: u32) -> Result<()
 
 /// Whether work for a stream is captured. If it cannot be, or if it would make the default stream
 /// wait for a capture, that ends the capture.
+#[cold]
 pub(crate) fn takes_in(stream: &StreamEntry, can_be_captured: bool) -> Result<bool> {
     let mut graphs = table::lock();
     graphs.captures.takes_in(stream.stream, can_be_captured)
 }
 
 /// Adds an operation of a stream that is being captured.
+#[cold]
 pub(crate) fn add(stream: Stream, operation: Operation) -> Result<()> {
     table::lock().capture(stream, |graphs, graph, last| {
         graphs.add(graph, last, operation)
@@ -465,6 +467,7 @@ pub(super) fn add_launch(stream: Stream, operations: Vec<Operation>) -> Result<(
 }
 
 /// An event is recorded in a stream that is being captured.
+#[cold]
 pub(crate) fn record(event: u64, stream: Stream) -> Result<()> {
     let mut graphs = table::lock();
     let captures = &mut graphs.captures;
@@ -481,10 +484,15 @@ pub(crate) fn record(event: u64, stream: Stream) -> Result<()> {
 /// An event does not stand for captured work any more.
 pub(crate) fn event_is_free(event: u64) {
     if any_events() {
-        let mut graphs = table::lock();
-        graphs.captures.events.remove(&event);
-        graphs.captures.publish();
+        forget_event(event);
     }
+}
+
+#[cold]
+fn forget_event(event: u64) {
+    let mut graphs = table::lock();
+    graphs.captures.events.remove(&event);
+    graphs.captures.publish();
 }
 
 /// A stream waits for an event. `false`: neither has to do with a capture.
@@ -536,9 +544,14 @@ pub(crate) fn refuse_device(device: &Device) -> Result<()> {
 /// as the modes of captures and of the calling thread say (CUDA Runtime API,
 /// cudaThreadExchangeStreamCaptureMode).
 pub(crate) fn refuse_unsafe() -> Result<()> {
-    if !any() {
-        return Ok(());
+    match any() {
+        true => refuse_unsafe_while_capturing(),
+        false => Ok(()),
     }
+}
+
+#[cold]
+fn refuse_unsafe_while_capturing() -> Result<()> {
     let mode = thread::with(|t| t.capture_mode.get());
     let (_, thread) = thread::caller();
     unless(table::lock().captures.refuse_unsafe(thread, mode))
