@@ -141,15 +141,21 @@ pub(crate) fn copy(
     };
     match target {
         Target::Stream(stream) => transfer.issue(stream, asynchronous),
-        Target::Capture(stream) => match transfer.check()? {
-            Some(_) => graph::capture(stream, Operation::Copy(transfer)),
-            None => Ok(()),
-        },
+        Target::Capture(stream) => transfer.capture(stream),
     }
 }
 
 impl Transfer {
+    #[cold]
+    fn capture(self, stream: Stream) -> Result<()> {
+        match self.check()? {
+            Some(_) => graph::capture(stream, Operation::Copy(self)),
+            None => Ok(()),
+        }
+    }
+
     /// What destination and source point into, if there is anything to copy.
+    #[inline]
     pub(crate) fn check(&self) -> Result<Option<(Memory, Memory)>> {
         let Transfer {
             dst,

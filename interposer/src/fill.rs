@@ -23,15 +23,21 @@ pub(crate) struct Fill {
 pub(crate) fn fill(target: Target, fill: Fill, asynchronous: bool) -> Result<()> {
     match target {
         Target::Stream(stream) => fill.issue(stream, asynchronous),
-        Target::Capture(stream) => match fill.check(stream.device)? {
-            Some(_) => graph::capture(stream, Operation::Fill(fill)),
-            None => Ok(()),
-        },
+        Target::Capture(stream) => fill.capture(stream),
     }
 }
 
 impl Fill {
+    #[cold]
+    fn capture(self, stream: Stream) -> Result<()> {
+        match self.check(stream.device)? {
+            Some(_) => graph::capture(stream, Operation::Fill(self)),
+            None => Ok(()),
+        }
+    }
+
     /// What is filled, if that is anything, by a device that is named as on the wire.
+    #[inline]
     pub(crate) fn check(&self, by: u32) -> Result<Option<Memory>> {
         let Fill {
             dst,
@@ -57,6 +63,7 @@ impl Fill {
         }
     }
 
+    #[inline]
     pub(crate) fn issue(self, stream: Stream, asynchronous: bool) -> Result<()> {
         let Some(memory) = self.check(stream.device)? else {
             return Ok(());

@@ -126,11 +126,14 @@ impl Kernel {
     pub(crate) fn start(self, stream: u64) -> Result<()> {
         match streams::target(stream, true)? {
             Target::Stream(stream) => self.issue(stream),
-            Target::Capture(stream) => {
-                self.check_stream(stream)?;
-                graph::capture(stream, Operation::Kernel(self))
-            }
+            Target::Capture(stream) => self.capture(stream),
         }
+    }
+
+    #[cold]
+    fn capture(self, stream: Stream) -> Result<()> {
+        self.check_stream(stream)?;
+        graph::capture(stream, Operation::Kernel(self))
     }
 
     pub(crate) fn check_stream(&self, stream: Stream) -> Result<()> {

@@ -195,6 +195,7 @@ pub(crate) enum Target {
 
 /// Where work for the stream of a handle goes: errors that earlier work left are reported here.
 /// Work that cannot be captured ends a capture that it would be in.
+#[inline]
 pub(crate) fn target(handle: u64, can_be_captured: bool) -> Result<Target> {
     let entry = entry(handle)?;
     let stream = entry.stream;
