@@ -36,7 +36,7 @@ programs! {
     classic_kernels concurrent_waits constructor_calls cooperative_grid cross_thread_sync cub_algorithms
     device_functions device_limits device_malloc device_printf device_query double_precision driver_api
     driver_arrays driver_dlopen driver_edges driver_graphs driver_kernels dynamic_shared errors exit_without_cleanup
-    float_functions fork_before_cuda fork_program forward_progress graphs group_collectives half_atomics
+    float_functions fork_before_cuda fork_program forward_progress graph_releases graphs group_collectives half_atomics
     half_precision histogram_atomics host_functions host_functions_meet indirect_calls integer_functions
     invalid_driver_handles invalid_handles kernel_parameters lane_locks large_sizes launch_api
     library_synchronization managed mandelbrot many_launches matmul_tiled memcpy_2d_3d

@@ -29,7 +29,7 @@ programs! {
     classic_kernels concurrent_waits constructor_calls cooperative_grid cross_thread_sync cub_algorithms
     device_functions device_launch device_limits device_malloc device_printf device_query double_precision
     driver_api driver_arrays driver_dlopen driver_edges driver_graphs driver_kernels dynamic_shared errors
-    exit_without_cleanup float_functions fork_before_cuda fork_program forward_progress graphs group_collectives
+    exit_without_cleanup float_functions fork_before_cuda fork_program forward_progress graph_releases graphs group_collectives
     half_atomics half_precision histogram_atomics host_functions host_functions_meet indirect_calls
     integer_functions invalid_driver_handles invalid_handles kernel_parameters lane_locks large_sizes
     launch_api library_synchronization machine_code_only managed managed_variable mandelbrot many_launches
