@@ -13,6 +13,7 @@ use vcuda_protocol::{Command, Pitch, Reply, Status, Texture, TextureLevel, Textu
 
 use crate::contexts::Device;
 use crate::copy::Side;
+use crate::graph::capture;
 use crate::view::View;
 use crate::{Result, contexts, error, memory, session};
 
@@ -111,6 +112,7 @@ pub(crate) fn create(
     flags: u32,
     levels: u32,
 ) -> Result<u64> {
+    capture::refuse_unsafe()?;
     format.bytes()?;
     let [width, height, depth] = size;
     let layered = flags & LAYERED != 0;
@@ -230,6 +232,7 @@ pub(crate) fn find(handle: u64, mipmapped: bool) -> Result<Arc<Array>> {
 
 /// Frees an array. A level lives as long as its mipmapped array.
 pub(crate) fn destroy(handle: u64, mipmapped: bool) -> Result<()> {
+    capture::refuse_unsafe()?;
     let array = find(handle, mipmapped)?;
     TABLES.lock().arrays.remove(&handle);
     match array.levels.first() {

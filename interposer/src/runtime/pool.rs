@@ -3,6 +3,7 @@
 
 use crate::abi::{In, Out};
 use crate::entry::export;
+use crate::graph::capture;
 use crate::pools::{self, Properties, Value};
 use crate::{contexts, streams};
 
@@ -61,6 +62,7 @@ export! { runtime:
     /// `cudaMallocFromPoolAsync` — CUDA Runtime API, Stream Ordered Memory Allocator.
     fn cudaMallocFromPoolAsync / cudaMallocFromPoolAsync_ptsz(out: Out<u64>, size: usize, pool: u64, stream: u64) {
         out.present()?;
+        capture::refuse_nodes(stream, "memory allocation nodes")?;
         out.set(pools::allocate_from(pool, streams::resolve(stream)?, size as u64)?)
     }
 }
