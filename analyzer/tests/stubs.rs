@@ -142,7 +142,12 @@ fn a_prototype_of_another_version_is_marked() {
         Some("libcudart.so.11.0"),
         &["cudaSignalExternalSemaphoresAsync"],
     );
-    let program = shop.program("program", &["cudaSignalExternalSemaphoresAsync"], &["libcudart.so"], &[]);
+    let program = shop.program(
+        "program",
+        &["cudaSignalExternalSemaphoresAsync"],
+        &["libcudart.so"],
+        &[],
+    );
     if report_of(&program).imports[0].status == vcuda_analyzer::Status::Implemented {
         return;
     }
