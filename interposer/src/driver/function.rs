@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Execution control: what functions are. Occupancy.
+//! Execution control: what functions are.
 
 use std::ffi::c_char;
 use std::sync::Arc;
@@ -31,17 +31,6 @@ pub(super) fn parameter(
     let &(start, len) = parameter.ok_or(error::INVALID_VALUE)?;
     size.set_if_wanted(len as usize);
     offset.set(start as usize)
-}
-
-fn blocks(out: Out<i32>, function: u64, block_size: i32, shared: usize, flags: u32) -> Result<()> {
-    /// `CU_OCCUPANCY_DISABLE_CACHING_OVERRIDE`
-    const DISABLE_CACHING_OVERRIDE: u32 = 1;
-    out.present()?;
-    let function = find(contexts::bound()?, function)?;
-    if flags & !DISABLE_CACHING_OVERRIDE != 0 {
-        return Err(error::INVALID_VALUE);
-    }
-    out.set(launch::occupancy(&function, block_size, shared as u64)? as i32)
 }
 
 export! { initialized:
@@ -94,19 +83,5 @@ export! { initialized:
     /// `cuFuncGetParamInfo` — CUDA Driver API 12.4, Execution Control.
     fn cuFuncGetParamInfo(function: u64, index: usize, offset: Out<usize>, size: Out<usize>) {
         parameter(&*find(contexts::bound()?, function)?, index, offset, size)
-    }
-
-    /// `cuOccupancyMaxActiveBlocksPerMultiprocessor` — CUDA Driver API, Occupancy.
-    fn cuOccupancyMaxActiveBlocksPerMultiprocessor(
-        out: Out<i32>, function: u64, block_size: i32, shared: usize,
-    ) {
-        blocks(out, function, block_size, shared, 0)
-    }
-
-    /// `cuOccupancyMaxActiveBlocksPerMultiprocessorWithFlags` — CUDA Driver API, Occupancy.
-    fn cuOccupancyMaxActiveBlocksPerMultiprocessorWithFlags(
-        out: Out<i32>, function: u64, block_size: i32, shared: usize, flags: u32,
-    ) {
-        blocks(out, function, block_size, shared, flags)
     }
 }

@@ -28,6 +28,7 @@ mod launch;
 mod library;
 mod memory;
 mod module;
+mod occupancy;
 mod pointer;
 mod pool;
 mod primary_context;

@@ -103,6 +103,15 @@ static void functions(CUmodule module, CUfunction function) {
     REQUIRE(value >= 1);
     EXPECT(cuOccupancyMaxActiveBlocksPerMultiprocessor(&value, function, 0, 0), CUDA_ERROR_INVALID_VALUE);
     EXPECT(cuOccupancyMaxActiveBlocksPerMultiprocessorWithFlags(&value, function, 128, 0, 2), CUDA_ERROR_INVALID_VALUE);
+    int grid, block;
+    CU(cuOccupancyMaxPotentialBlockSize(&grid, &block, function, nullptr, 0, 0));
+    REQUIRE(grid >= 1 && block >= 32 && block <= 1024 && block % 32 == 0);
+    CU(cuOccupancyMaxPotentialBlockSizeWithFlags(&grid, &block, function, nullptr, 0, 100, CU_OCCUPANCY_DEFAULT));
+    REQUIRE(grid >= 1 && block >= 1 && block <= 100);
+    CUoccupancyB2DSize shared_of_block = [](int threads) -> size_t { return threads > 64 ? 1 << 30 : 0; };
+    CU(cuOccupancyMaxPotentialBlockSize(&grid, &block, function, shared_of_block, 1 << 30, 0));
+    REQUIRE(grid >= 1 && block >= 32 && block <= 64);
+    EXPECT(cuOccupancyMaxPotentialBlockSize(&grid, nullptr, function, nullptr, 0, 0), CUDA_ERROR_INVALID_VALUE);
 }
 
 static void launches(CUfunction function) {
