@@ -419,6 +419,20 @@ const ASSERT: &str = ".visible .entry k(.param .u64 message, .param .u64 file, .
     END: ret; }";
 
 #[test]
+fn an_assertion_that_fails_for_several_threads_of_a_warp_names_each() {
+    let printer = Printer::new();
+    let params = ["i < n", "scatter.cu", "void k(int *)"].map(|text| printer.string(text));
+    let source = ASSERT.replace("setp.ne.u32 %p, %r1, 37", "setp.lt.u32 %p, %r1, 61");
+    let fault = printer.run(&source, 1, 64, &params).unwrap_err();
+    let line = |thread| {
+        format!(
+            "scatter.cu:12: void k(int *): block: [0,0,0], thread: [{thread},0,0] Assertion `i < n` failed."
+        )
+    };
+    assert_eq!(fault.to_string(), [61, 62, 63].map(line).join("\n"));
+}
+
+#[test]
 fn a_failed_assertion_ends_the_kernel_with_the_sentence_of_cuda() {
     let printer = Printer::new();
     let params = ["i < n", "scatter.cu", "void k(int *)"].map(|text| printer.string(text));

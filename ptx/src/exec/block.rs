@@ -516,7 +516,17 @@ impl Block {
                 object,
             },
             Trouble::StackOverflow { limit, .. } => Fault::StackOverflow { place, limit },
-            Trouble::Assert { assertion, .. } => Fault::Assert { place, assertion },
+            Trouble::Assert {
+                lanes,
+                mut assertion,
+                ..
+            } => {
+                let lanes = (0..LANES as u32).filter(|lane| lanes & (1 << lane) != 0);
+                assertion.threads = lanes
+                    .map(|lane| shape.thread(warp as u32 * LANES as u32 + lane))
+                    .collect();
+                Fault::Assert { place, assertion }
+            }
         }
     }
 

@@ -60,6 +60,30 @@ pub struct Assertion {
     pub function: String,
     /// What does not hold.
     pub message: String,
+    /// `%tid` of the threads for which it does not hold: those of a warp that got there together.
+    pub threads: Vec<[u32; 3]>,
+}
+
+/// The sentence of CUDA, a line for each thread (CUDA C++ Programming Guide, "Assertion").
+struct Failed<'a>(&'a Place, &'a Assertion);
+
+impl fmt::Display for Failed<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Failed(place, assertion) = self;
+        let [bx, by, bz] = place.block;
+        for (i, [tx, ty, tz]) in assertion.threads.iter().enumerate() {
+            write!(
+                f,
+                "{}{}:{}: {}: block: [{bx},{by},{bz}], thread: [{tx},{ty},{tz}] Assertion `{}` failed.",
+                if i == 0 { "" } else { "\n" },
+                assertion.file,
+                assertion.line,
+                assertion.function,
+                assertion.message
+            )?;
+        }
+        Ok(())
+    }
 }
 
 /// Why a kernel stopped before its end.
@@ -105,13 +129,7 @@ pub enum Fault {
         place: Place,
     },
     /// A device-side assertion failed.
-    #[error(
-        "{}:{}: {}: block: [{},{},{}], thread: [{},{},{}] Assertion `{}` failed.",
-        .assertion.file, .assertion.line, .assertion.function,
-        .place.block[0], .place.block[1], .place.block[2],
-        .place.thread[0], .place.thread[1], .place.thread[2],
-        .assertion.message
-    )]
+    #[error("{}", Failed(place, assertion))]
     Assert {
         /// Where in the PTX, and in the grid.
         place: Place,
@@ -221,7 +239,9 @@ pub(crate) enum Trouble {
         limit: u64,
     },
     Assert {
+        /// The first of `lanes`.
         lane: u32,
+        lanes: u32,
         assertion: Box<Assertion>,
     },
 }

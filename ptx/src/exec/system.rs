@@ -129,11 +129,13 @@ unsafe fn assertfail_body<const AVX: bool>(cx: &mut Context<'_>, inst: &Inst, ma
     match (message, file, function) {
         (Ok(message), Ok(file), Ok(function)) => cx.fail(Trouble::Assert {
             lane: lane as u32,
+            lanes: mask,
             assertion: Box::new(Assertion {
                 file,
                 line,
                 function,
                 message,
+                threads: Vec::new(),
             }),
         }),
         (Err(address), ..) | (_, Err(address), _) | (.., Err(address)) => {
