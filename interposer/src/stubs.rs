@@ -62,10 +62,17 @@ fn not_implemented(id: FunctionId, said: &AtomicBool) {
         Returns::Channel => "it returns a description that holds nothing".to_owned(),
     };
     let name = function.name;
+    let hint = match name {
+        // What a program sees that was built as nvcc does it by default.
+        "cuGetExportTable" => {
+            " It is called by a CUDA runtime that is linked in statically: link the program with `--cudart shared`."
+        }
+        _ => "",
+    };
     // A program may have closed its standard error, and then there is nobody to tell.
     let _ = writeln!(
         std::io::stderr(),
-        "vcuda: {name} is not implemented; {consequence}."
+        "vcuda: {name} is not implemented; {consequence}.{hint}"
     );
 }
 

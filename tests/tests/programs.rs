@@ -132,7 +132,9 @@ fn exit_while_a_function_of_a_stream_runs_leaves_code_0() {
 #[test]
 fn a_function_that_is_not_implemented_names_itself_once() {
     let result = Run::vcuda(["run"]).arg(program("unsupported_api")).run();
-    result.expect_pass("unsupported_api");
+    result
+        .expect_pass("unsupported_api")
+        .expect_stderr("link the program with `--cudart shared`");
     assert_eq!(
         result
             .stderr

@@ -4,10 +4,23 @@
 // A function that vcuda lacks returns cudaErrorNotSupported, claims nothing, and the program goes on.
 
 #include "check_cuda.h"
+#include <cuda.h>
+#include <dlfcn.h>
 
 __global__ void fill(int *values) { values[threadIdx.x] = 5; }
 
+// The first call of a runtime that is linked in statically.
+static void private_tables_are_not_there() {
+    void *library = dlopen("libcuda.so.1", RTLD_NOW);
+    if (!library) FAIL("%s", dlerror());
+    auto get = (CUresult(*)(const void **, const CUuuid *))dlsym(library, "cuGetExportTable");
+    const void *table = nullptr;
+    CUuuid any = {};
+    REQUIRE(get && get(&table, &any) == CUDA_ERROR_NOT_SUPPORTED && !table);
+}
+
 int main() {
+    private_tables_are_not_there();
     cudaGraphNode_t node = (cudaGraphNode_t)0x77;
     cudaGraphicsResource_t resource = (cudaGraphicsResource_t)0x77;
     for (int i = 0; i < 3; i++) {
