@@ -44,7 +44,7 @@ natively() { LD_LIBRARY_PATH=$here:${LD_LIBRARY_PATH:-} timeout 20 "$@" 2>"$work
 remoted() { VCUDA_DEVICE=${DEVICE:-nvidia} timeout 20 "$here/vcuda" "$@" 2>"$work/stderr"; echo "ends with $?"; }
 
 # Programs that cannot run natively: they need a libcudart that is not here, or state what only vcuda does.
-foreign() { case $1 in abi_* | seed | host_functions_meet | invalid_* | registered_memory | unsupported_*) ;; *) return 1 ;; esac; }
+foreign() { case $1 in abi_* | seed | graph_releases | host_functions_meet | invalid_* | registered_memory | unsupported_*) ;; *) return 1 ;; esac; }
 
 programs() { # [HOW]
     say "Programs, natively and under ${1:-vcuda run}: seconds, and whether what they print is the same"
