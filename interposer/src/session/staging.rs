@@ -7,8 +7,12 @@ use std::sync::atomic::Ordering;
 use parking_lot::{Condvar, Mutex, MutexGuard};
 use vcuda_protocol::layout::*;
 
-use super::{HEARTBEAT, Session, wait_word};
+use super::{HEARTBEAT, Session, parallel_copy, wait_word};
 use crate::Result;
+
+/// Chunks in use where one thread copies: it would run far ahead of the worker, through more memory
+/// than the caches hold, and both sides would move a third less.
+const FEW_CHUNKS: usize = 4;
 
 /// Which chunks this process holds. One that it lent to the worker is free again when the worker
 /// says so in the control memory.
@@ -84,7 +88,12 @@ impl Chunks {
         while self.lent.front().is_some_and(|&i| !is_busy(session, i)) {
             self.lent.pop_front();
         }
-        let free = (0..STAGING_CHUNKS).find(|&i| !self.held[i] && !is_busy(session, i));
+        // The threads of several processors keep more of them busy.
+        let usable = match parallel_copy::is_parallel() {
+            true => STAGING_CHUNKS,
+            false => FEW_CHUNKS,
+        };
+        let free = (0..usable).find(|&i| !self.held[i] && !is_busy(session, i));
         let Some(index) = free else {
             return Ok(None);
         };
