@@ -266,7 +266,7 @@ const EXTERNAL: u32 = 1;
 /// Later work of the stream waits for the event. An event that was recorded in a capture brings the
 /// stream into it.
 pub(crate) fn wait_event(handle: u64, event: u64, flags: u32) -> Result<()> {
-    event_entry(event)?;
+    let recorded = event_entry(event)?;
     if flags & !EXTERNAL != 0 {
         return Err(error::INVALID_VALUE);
     }
@@ -286,14 +286,14 @@ pub(crate) fn wait_event(handle: u64, event: u64, flags: u32) -> Result<()> {
         }
     }
     match flags {
-        0 => issue_wait(resolve(handle)?, event),
+        0 => issue_wait(resolve(handle)?, recorded),
         _ => Err(error::INVALID_VALUE),
     }
 }
 
 /// Has a stream wait for an event, as it is on the wire.
-pub(crate) fn issue_wait(stream: Stream, event: u64) -> Result<()> {
-    let event = event_entry(event)?.event;
+pub(crate) fn issue_wait(stream: Stream, event: EventEntry) -> Result<()> {
+    let event = event.event;
     session::get()?.post(&Command::StreamWaitEvent { stream, event })
 }
 
@@ -357,14 +357,10 @@ pub(crate) fn event_entry(handle: u64) -> Result<EventEntry> {
 
 /// `cudaEventRecord`. In a stream that is being captured, the event stands for what was captured.
 pub(crate) fn record_event(handle: u64, stream: u64) -> Result<()> {
-    event_entry(handle)?;
+    let event = event_entry(handle)?;
     match target(stream, true)? {
         Target::Capture(stream) => capture::record(handle, stream),
-        Target::Stream(stream) => {
-            issue_record(stream, handle)?;
-            capture::event_is_free(handle);
-            Ok(())
-        }
+        Target::Stream(stream) => issue_record(stream, handle, event),
     }
 }
 
@@ -383,16 +379,17 @@ pub(crate) fn record_event_with(handle: u64, stream: u64, flags: u32) -> Result<
     }
 }
 
-/// Records an event on a stream as it is on the wire.
-pub(crate) fn issue_record(stream: Stream, handle: u64) -> Result<()> {
-    let event = event_entry(handle)?;
+/// Records an event on a stream as it is on the wire. It stands for captured work no longer.
+pub(crate) fn issue_record(stream: Stream, handle: u64, event: EventEntry) -> Result<()> {
     if event.wire != stream.device {
         return Err(error::INVALID_HANDLE);
     }
     session::get()?.post(&Command::EventRecord {
         event: event.event,
         stream,
-    })
+    })?;
+    capture::event_is_free(handle);
+    Ok(())
 }
 
 pub(crate) fn synchronize_event(handle: u64) -> Result<()> {

@@ -288,7 +288,7 @@ impl Exec {
         if let Some((event, on)) = self.last
             && on != stream
         {
-            streams::issue_wait(stream, event)?;
+            streams::issue_wait(stream, streams::event_entry(event)?)?;
         }
         for step in self.enabled() {
             step.operation.clone().issue(stream)?;
@@ -303,7 +303,7 @@ impl Exec {
             }
         };
         self.last = Some((event, stream));
-        streams::issue_record(stream, event)
+        streams::issue_record(stream, event, streams::event_entry(event)?)
     }
 }
 

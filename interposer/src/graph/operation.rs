@@ -89,11 +89,11 @@ impl Operation {
             }
             // What a graph holds has been issued in its place.
             Operation::Graph(_) | Operation::Empty => Ok(()),
-            Operation::WaitEvent(event) => streams::issue_wait(stream, event),
+            Operation::WaitEvent(event) => {
+                streams::issue_wait(stream, streams::event_entry(event)?)
+            }
             Operation::RecordEvent(event) => {
-                streams::issue_record(stream, event)?;
-                super::capture::event_is_free(event);
-                Ok(())
+                streams::issue_record(stream, event, streams::event_entry(event)?)
             }
         }
     }

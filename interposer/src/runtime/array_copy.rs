@@ -1,17 +1,12 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Memory management: copies to and from CUDA arrays.
 
+use super::copy::{self, ASYNC, DEFAULT, WAIT};
 use super::memory::Extent;
 use crate::arrays::{self, Array};
-use crate::copy::{Direction, Side, copy};
+use crate::copy::Side;
 use crate::entry::export;
-use crate::{Result, error, streams};
-
-/// The null stream, in functions that take no stream.
-const DEFAULT: u64 = 0;
-/// Whether the caller waits.
-const WAIT: bool = false;
-const ASYNC: bool = true;
+use crate::{Result, error};
 
 /// One side of a rectangle: memory with a pitch, or an array with the corner there.
 #[derive(Clone, Copy)]
@@ -38,23 +33,14 @@ impl Place {
 fn rectangle(
     dst: Place,
     src: Place,
-    (width, height): (usize, usize),
+    size: (usize, usize),
     kind: u32,
     stream: u64,
     asynchronous: bool,
 ) -> Result<()> {
-    let direction = Direction::from_kind(kind)?;
-    let stream = streams::target(stream, asynchronous)?;
-    if width == 0 || height == 0 {
-        return Ok(());
-    }
-    let (dst, src) = (dst.side(width, height)?, src.side(width, height)?);
-    let extent = Extent {
-        width,
-        height,
-        depth: 1,
-    };
-    copy(stream, dst, src, extent.into(), direction, asynchronous)
+    let side = |place: Place| place.side(size.0, size.1);
+    let sides = || Ok((side(dst)?, side(src)?));
+    copy::rectangle(sides, size, kind, stream, asynchronous)
 }
 
 /// Copies bytes that follow each other in memory, and in an array from row to row.

@@ -13,11 +13,11 @@ use crate::fill::{Fill, fill};
 use crate::{Result, arrays, contexts, error, streams};
 
 /// The null stream, in functions that take no stream.
-const DEFAULT: u64 = 0;
+pub(super) const DEFAULT: u64 = 0;
 
 /// Whether the caller waits.
-const WAIT: bool = false;
-const ASYNC: bool = true;
+pub(super) const WAIT: bool = false;
+pub(super) const ASYNC: bool = true;
 
 pub(super) fn linear(
     dst: u64,
@@ -33,12 +33,9 @@ pub(super) fn linear(
     copy(stream, dst, src, extent, direction, asynchronous)
 }
 
-/// One side of a rectangle: address and pitch.
-type Rows = (u64, usize);
-
-fn rectangle(
-    dst: Rows,
-    src: Rows,
+/// Copies a rectangle between the two sides, destination first, if it is not empty.
+pub(super) fn rectangle(
+    sides: impl FnOnce() -> Result<(Side, Side)>,
     (width, height): (usize, usize),
     kind: u32,
     stream: u64,
@@ -49,23 +46,32 @@ fn rectangle(
     if width == 0 || height == 0 {
         return Ok(());
     }
-    if width > dst.1 || width > src.1 {
-        return Err(error::INVALID_PITCH_VALUE);
-    }
+    let (dst, src) = sides()?;
     let extent = Extent {
         width,
         height,
         depth: 1,
     };
-    let side = |(address, pitch): Rows| Side::pitched(address, pitch as u64);
-    copy(
-        stream,
-        side(dst),
-        side(src),
-        extent.into(),
-        direction,
-        asynchronous,
-    )
+    copy(stream, dst, src, extent.into(), direction, asynchronous)
+}
+
+/// One side of a rectangle in memory: address and pitch.
+type Rows = (u64, usize);
+
+fn pitched(
+    dst: Rows,
+    src: Rows,
+    size: (usize, usize),
+    kind: u32,
+    stream: u64,
+    asynchronous: bool,
+) -> Result<()> {
+    let side = |(address, pitch): Rows| match size.0 > pitch {
+        true => Err(error::INVALID_PITCH_VALUE),
+        false => Ok(Side::pitched(address, pitch as u64)),
+    };
+    let sides = || Ok((side(dst)?, side(src)?));
+    rectangle(sides, size, kind, stream, asynchronous)
 }
 
 /// `cudaPos`
@@ -322,14 +328,14 @@ export! { runtime:
     fn cudaMemcpy2D / cudaMemcpy2D_ptds(
         dst: u64, dst_pitch: usize, src: u64, src_pitch: usize, width: usize, height: usize, kind: u32,
     ) {
-        rectangle((dst, dst_pitch), (src, src_pitch), (width, height), kind, DEFAULT, WAIT)
+        pitched((dst, dst_pitch), (src, src_pitch), (width, height), kind, DEFAULT, WAIT)
     }
 
     /// `cudaMemcpy2DAsync` — CUDA Runtime API, Memory Management.
     fn cudaMemcpy2DAsync / cudaMemcpy2DAsync_ptsz(
         dst: u64, dst_pitch: usize, src: u64, src_pitch: usize, width: usize, height: usize, kind: u32, stream: u64,
     ) {
-        rectangle((dst, dst_pitch), (src, src_pitch), (width, height), kind, stream, ASYNC)
+        pitched((dst, dst_pitch), (src, src_pitch), (width, height), kind, stream, ASYNC)
     }
 
     /// `cudaMemcpy3D` — CUDA Runtime API, Memory Management.
